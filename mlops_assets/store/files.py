@@ -1,0 +1,331 @@
+"""Writing to a local directory so that a crash, a kill or a full disk never leaves half a file under a final name.
+
+What belongs here: whole-file writes (temporary file, every byte, fsync, rename, fsync of the directory) and the locks
+under which a head moves. What does not: what the files mean.
+
+Everything that changes the disk goes through ``os.open``, ``os.write``, ``os.fsync``, ``os.replace``, ``os.link``,
+``os.mkdir`` and ``os.unlink``: a test kills the process at each of them.
+"""
+
+import errno
+import fcntl
+import hashlib
+import io
+import os
+import time
+import zlib
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from threading import Lock, RLock
+from typing import BinaryIO, NamedTuple
+
+from mlops_assets.errors import StoreError
+
+STRIPES = 64
+TIMEOUT = 30.0
+"""Seconds to wait for another process that moves a head; a move takes milliseconds."""
+
+_CHUNK = 1 << 20
+
+Content = bytes | Callable[[BinaryIO], object]
+
+
+class Written(NamedTuple):
+    """What reached the disk: ``size`` in bytes, ``sha256`` as 64 hex digits."""
+
+    size: int
+    sha256: str
+
+
+_REASONS = {
+    errno.ENOSPC: "the disk is full; free some space and run it again",
+    errno.EDQUOT: "the disk quota is used up; free some space and run it again",
+    errno.EACCES: "this account may not write there; ask for the right, or choose another store",
+    errno.EPERM: "this account may not write there; ask for the right, or choose another store",
+    errno.EROFS: "that disk is mounted read-only; choose another store",
+    errno.ENAMETOOLONG: "the path is too long; use a store nearer to the root, or shorter names",
+    errno.ENOTDIR: "a file stands where a folder is needed: one asset's name is another's asset and batch; rename one",
+    errno.EISDIR: "a folder stands where a file is needed: one asset's name is another's asset and batch; rename one",
+}
+
+
+@contextmanager
+def _sentences(path: Path) -> Iterator[None]:
+    """Turn what a disk can refuse into a sentence; anything else is a bug and passes through."""
+    try:
+        yield
+    except OSError as trouble:
+        reason = _REASONS.get(trouble.errno or 0)
+        if reason is None:
+            raise
+        raise StoreError(f"{path} could not be written: {reason}. Nothing was published.") from trouble
+
+
+class _Sink(io.RawIOBase):
+    """A file that encoders write to: every byte is written, counted and hashed."""
+
+    def __init__(self, descriptor: int) -> None:
+        self._descriptor = descriptor
+        self._sha256 = hashlib.sha256()
+        self._size = 0
+
+    def writable(self) -> bool:
+        return True
+
+    def tell(self) -> int:
+        return self._size
+
+    def write(self, data: object) -> int:
+        view = memoryview(data).cast("B")  # type: ignore[arg-type]
+        done = 0
+        # on a full disk os.write may write a part and report no error
+        while done < len(view):
+            done += os.write(self._descriptor, view[done:])
+        self._sha256.update(view)
+        self._size += done
+        return done
+
+    @property
+    def written(self) -> Written:
+        return Written(self._size, self._sha256.hexdigest())
+
+
+def sync_directory(path: Path) -> None:
+    """Make the directory's entries survive a power cut."""
+    descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def make_directory(path: Path) -> None:
+    """Create a directory and its parents, each made durable in its own parent."""
+    if path.is_dir():
+        return
+    make_directory(path.parent)
+    with suppress(FileExistsError):
+        os.mkdir(path)  # noqa: PTH102 - the kill test hooks os
+    sync_directory(path.parent)
+
+
+@dataclass(slots=True)
+class Staged:
+    """A finished, durable temporary file beside its target, not yet under its name."""
+
+    temporary: Path
+    target: Path
+    written: Written
+
+    def replace(self) -> None:
+        """Take the target's name, in place of whatever had it."""
+        with _sentences(self.target):
+            os.replace(self.temporary, self.target)  # noqa: PTH105
+            sync_directory(self.target.parent)
+
+    def create(self) -> bool:
+        """Take the target's name if nobody has it; whether that was so."""
+        with _sentences(self.target):
+            try:
+                os.link(self.temporary, self.target)
+            except FileExistsError:
+                return False
+            sync_directory(self.target.parent)
+            return True
+
+
+@contextmanager
+def staged(path: Path, content: Content) -> Iterator[Staged]:
+    """Write ``content`` beside ``path``; the block gives it its name, or it vanishes.
+
+    Raises ``StoreError`` when the disk refuses.
+    """
+    temporary = path.parent / f".{os.getpid()}-{os.urandom(6).hex()}.tmp"
+    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL
+    with _sentences(path):
+        try:
+            descriptor = os.open(temporary, flags, 0o666)
+        except FileNotFoundError:
+            make_directory(path.parent)
+            descriptor = os.open(temporary, flags, 0o666)
+    try:
+        with _sentences(path):
+            try:
+                sink = _Sink(descriptor)
+                if isinstance(content, bytes):
+                    sink.write(content)
+                else:
+                    content(sink)  # type: ignore[arg-type]
+                os.fsync(descriptor)
+            finally:
+                os.close(descriptor)
+        yield Staged(temporary, path, sink.written)
+    finally:
+        with suppress(FileNotFoundError):
+            os.unlink(temporary)  # noqa: PTH108
+
+
+def write_file(path: Path, content: Content) -> Written:
+    """Put ``content`` (bytes, or a function that writes to the file it gets) under ``path``, whole or not at all."""
+    with staged(path, content) as file:
+        file.replace()
+    return file.written
+
+
+def create_only(path: Path, content: Content) -> bool:
+    """Put ``content`` under ``path`` unless something is there already; whether it was written."""
+    with staged(path, content) as file:
+        return file.create()
+
+
+def fingerprint(path: Path) -> Written:
+    """Size and sha256 of a file."""
+    with path.open("rb", buffering=0) as file:
+        digest = hashlib.sha256()
+        size = 0
+        while block := file.read(_CHUNK):
+            digest.update(block)
+            size += len(block)
+    return Written(size, digest.hexdigest())
+
+
+def read_small(path: str | Path) -> bytes:
+    """A small file's bytes, in as few system calls as can be; raises ``FileNotFoundError``."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        data = os.read(descriptor, 1 << 16)
+        if len(data) < 1 << 16:
+            return data
+        parts = [data]
+        while block := os.read(descriptor, _CHUNK):
+            parts.append(block)
+        return b"".join(parts)
+    finally:
+        os.close(descriptor)
+
+
+class _Stripe:
+    """One lock file of one store, opened once per process.
+
+    A record lock (``lockf``) is the process's, not the descriptor's: closing *any* descriptor of the file drops it. So
+    the descriptor is kept, and shared by every ``Locks`` on the same directory. Threads exclude each other by the
+    mutex. Unlike ``flock``, a forked child does not keep a killed parent's lock alive.
+    """
+
+    __slots__ = ("depth", "descriptor", "mutex")
+
+    def __init__(self, descriptor: int) -> None:
+        self.descriptor = descriptor
+        self.mutex = RLock()
+        self.depth = 0
+
+
+_stripes: dict[tuple[int, int], _Stripe] = {}
+_registry = Lock()
+
+
+def _forget_holders() -> None:
+    """In a forked child: the parent's threads are gone and its record locks are not ours."""
+    global _registry  # noqa: PLW0603
+    _registry = Lock()
+    for stripe in _stripes.values():
+        stripe.mutex = RLock()
+        stripe.depth = 0
+
+
+os.register_at_fork(after_in_child=_forget_holders)
+
+
+def _stripe(path: Path) -> tuple[tuple[int, int], _Stripe]:
+    with _registry:
+        try:
+            found = path.stat()
+        except FileNotFoundError:
+            pass
+        else:
+            if stripe := _stripes.get((found.st_dev, found.st_ino)):
+                return (found.st_dev, found.st_ino), stripe
+        # descriptors of stores that were deleted since (tests make many) are given back here
+        for identity, old in list(_stripes.items()):
+            if not old.depth and not os.fstat(old.descriptor).st_nlink:
+                os.close(_stripes.pop(identity).descriptor)
+        make_directory(path.parent)
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
+        found = os.fstat(descriptor)
+        identity = (found.st_dev, found.st_ino)
+        return identity, _stripes.setdefault(identity, _Stripe(descriptor))
+
+
+class Locks:
+    """``STRIPES`` permanent lock files in a directory, each guarding the keys that fall on it.
+
+    A lock dies with its process, whatever kills it. It is re-entrant within a thread and knows nothing of the lock
+    files' content; nobody may delete them while the store is in use.
+    """
+
+    def __init__(self, folder: Path, timeout: float = TIMEOUT) -> None:
+        self._folder = folder
+        self._timeout = timeout
+
+    @contextmanager
+    def hold(self, key: str) -> Iterator[None]:
+        """Hold the lock of ``key`` for the block; raises ``StoreError`` when somebody else keeps it too long."""
+        path = self._folder / f"{zlib.crc32(key.encode()) % STRIPES:02d}"
+        with _sentences(path):
+            stripe = self._acquire(path)
+        process = os.getpid()
+        try:
+            yield
+        finally:
+            # a child forked inside the block leaves it too, but holds nothing
+            if os.getpid() == process:
+                stripe.depth -= 1
+                if not stripe.depth:
+                    fcntl.lockf(stripe.descriptor, fcntl.LOCK_UN)
+                stripe.mutex.release()
+
+    def _acquire(self, path: Path) -> _Stripe:
+        deadline = time.monotonic() + self._timeout
+        while True:
+            identity, stripe = _stripe(path)
+            if not stripe.mutex.acquire(timeout=max(0.0, deadline - time.monotonic())):
+                raise self._late(path, "another thread of this process")
+            if stripe.depth or (self._lock_file(path, stripe, deadline) and _is(path, identity)):
+                stripe.depth += 1
+                return stripe
+            # the lock file was replaced under us (the folder was deleted or restored): take the new one
+            fcntl.lockf(stripe.descriptor, fcntl.LOCK_UN)
+            stripe.mutex.release()
+
+    def _lock_file(self, path: Path, stripe: _Stripe, deadline: float) -> bool:
+        pause = 0.0005
+        try:
+            while True:
+                try:
+                    fcntl.lockf(stripe.descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                except (BlockingIOError, PermissionError):
+                    if time.monotonic() >= deadline:
+                        raise self._late(path, "another process") from None
+                else:
+                    return True
+                time.sleep(pause)
+                pause = min(pause * 2, 0.02)
+        except BaseException:
+            stripe.mutex.release()
+            raise
+
+    def _late(self, path: Path, holder: str) -> StoreError:
+        return StoreError(
+            f"The lock {path} has been held by {holder} for {self._timeout:g} s, where a move takes milliseconds. "
+            "Look for a process that hangs or is paused on this store, end it, and run this again."
+        )
+
+
+def _is(path: Path, identity: tuple[int, int]) -> bool:
+    try:
+        found = path.stat()
+    except FileNotFoundError:
+        return False
+    return (found.st_dev, found.st_ino) == identity
