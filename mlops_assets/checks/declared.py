@@ -1,0 +1,78 @@
+"""The checks of every stage by name, severity and description.
+
+What belongs here: what Dagster and the plan must know of a check before any data is looked at, so nothing heavy is
+imported. What does not: how a check judges (``batch``, ``release``).
+"""
+
+from collections.abc import Mapping
+
+from mlops_assets.checks.verdict import Check
+from mlops_assets.contract.calendar import Calendar
+from mlops_assets.contract.model import Contract, Source
+
+READABLE = Check("readable", "block", "Every delivered file can be read as the contract describes it.")
+COMPLETE = Check("complete", "block", "No file ends in the middle of a record.")
+FINAL_NEWLINE = Check("final_newline", "warn", "Files end with a line end, as earlier ones did; or the end may be cut.")
+COLUMNS = Check("columns", "warn", "Files have no columns that the contract does not know.")
+IN_BATCH = Check("in_batch", "block", "Every row's event time lies in the batch it was delivered for.")
+VOLUME = Check("volume", "warn", "There are about as many rows as in the batches before.")
+CONSERVATION = Check("conservation", "block", "Raw rows are accepted, quarantined or exact duplicates: none is lost.")
+REJECTED = Check("rejected", "block", "The share of quarantined rows stays below the limit that refuses a batch.")
+REJECTED_WARN = Check("rejected_warn", "warn", "The share of quarantined rows stays below the limit that warns.")
+UNIQUE_KEY = Check("unique_key", "block", "No two rows have the same key.")
+FAN_OUT = Check("fan_out", "block", "Joins neither multiply nor lose rows.")
+MATCHES = Check("matches", "warn", "Joins find as many matches as the contract expects.")
+REQUIRED_MATCHES = Check("required_matches", "block", "Inner joins find a match for every row.")
+NOT_EMPTY = Check("not_empty", "block", "The batch has rows.")
+ALIGNED = Check("aligned", "block", "Every cleaned row has one bucket in range.")
+BUCKETS = Check("buckets", "warn", "Keys or groups spread evenly over the buckets.")
+SCHEMA = Check("schema", "block", "Features have their types, finite numbers, and one row for each cleaned row.")
+FILLED = Check("filled", "warn", "No feature is empty, nor constant where it varied before.")
+TARGET = Check("target", "block", "Some rows have an answer.")
+CLASSES = Check("classes", "warn", "The answers are not all the same.")
+
+FITTED = Check(
+    "fitted", "block", "Every model says something finite of every row, and the candidate not always the same."
+)
+CONVERGED = Check("converged", "warn", "Every model's solver converged.")
+MINIMUM = Check("minimum", "block", "The candidate's metrics reach the contract's minimum.")
+MAXIMUM = Check("maximum", "block", "No metric is above the contract's maximum; too good to be true is a leak.")
+BEATS = Check("beats_baselines", "block", "The candidate surely beats each named baseline on the same test rows.")
+CALIBRATED = Check("calibration", "warn", "What the candidate says is, on average, what happens.")
+GROUPS = Check("groups", "warn", "No group of rows is surely treated worse than the whole.")
+AGREEMENT = Check("agreement", "block", "The final refit decides as the evaluated candidate does.")
+
+_RELEASE: Mapping[str, tuple[Check, ...]] = {
+    "candidate_model": (FITTED, CONVERGED),
+    "evaluation_report": (MINIMUM, MAXIMUM, BEATS, CALIBRATED, GROUPS),
+    "trained_model": (AGREEMENT,),
+}
+
+
+def checks(contract: Contract, stage: str) -> tuple[Check, ...]:
+    """The checks of a stage, in the order of its verdicts."""
+    match stage.split("/"):
+        case ["raw", name]:
+            return _raw(contract, contract.sources[name])
+        case ["quarantine"]:
+            return (CONSERVATION,)
+        case ["cleaned"]:
+            kinds = {join.kind for join in contract.joins}
+            joins = [check for kind, check in (("left", MATCHES), ("inner", REQUIRED_MATCHES)) if kind in kinds]
+            return (REJECTED, REJECTED_WARN, UNIQUE_KEY, FAN_OUT, *joins, NOT_EMPTY)
+        case ["splits"]:
+            return (ALIGNED, BUCKETS)
+        case ["features"]:
+            return (SCHEMA, FILLED, TARGET, CLASSES)
+        case _:
+            return _RELEASE[stage]
+
+
+def _raw(contract: Contract, source: Source) -> tuple[Check, ...]:
+    text = source.format.kind != "parquet"
+    found = [READABLE, COMPLETE, FINAL_NEWLINE, COLUMNS] if text else [READABLE, COLUMNS]
+    if source.kind == "batch":
+        if source.event_time is not None and Calendar.of(contract.partitions).timed:
+            found.append(IN_BATCH)
+        found.append(VOLUME)
+    return tuple(found)

@@ -1,0 +1,89 @@
+"""Small datasets that tests deliver: real contracts and real files, made by rule.
+
+What belongs here: writing a dataset folder and its landing files. What does not: any expectation about what comes of it.
+"""
+
+import random
+from collections.abc import Sequence
+from datetime import date, timedelta
+from pathlib import Path
+
+CONTRACT = """\
+description: Visits to a shop, and whether they ended with a purchase.
+owners: [team:shop]
+partitions: {{cadence: {cadence}{bounds}}}
+sources:
+  visits:
+    files: "landing/visits_{{batch}}.csv"
+    key: [visit]
+    event_time: {{column: day}}
+    columns:
+      visit: {{type: string, nullable: false, pattern: "v[0-9]+"}}
+      day: {{type: date, nullable: false, format: "%Y-%m-%d"}}
+      shop: {{type: string, nullable: false, values: [north, south, west]}}
+      minutes: {{type: float64, minimum: 0, maximum: 600}}
+      pages: {{type: int64, minimum: 0}}
+      paid: {{type: float64, minimum: 0, role: excluded}}
+  shops:
+    kind: reference
+    files: landing/shops.csv
+    key: [shop]
+    columns:
+      shop: {{type: string, nullable: false}}
+      size: {{type: float64, minimum: 0}}
+joins:
+  - {{source: shops, on: [shop], columns: [size], warn_below: 0.5}}
+target: {{name: bought, expression: "paid > 0", task: binary}}
+split: {{by: {split}}}
+features: {{numeric: [minutes, pages, size], categorical: [shop]}}
+models:
+  baselines: {{prior: {{}}, linear: {{C: 1.0}}}}
+  candidates: {{boosted_trees: {{max_iter: {trees}}}}}
+evaluation: {{groups: [shop], bootstrap: 20, importance_rows: 200, importance_repeats: 1}}
+gates: {{metric: roc_auc, minimum: {{roc_auc: 0.5}}, maximum: {{roc_auc: 0.999}}}}
+"""
+
+
+def write_contract(data: Path, name: str = "visits", *, cadence: str = "daily", trees: int = 5, **changes: str) -> Path:
+    """A dataset folder ``data/name`` with a contract; ``changes`` replace text in it."""
+    folder = data / name
+    (folder / "landing").mkdir(parents=True, exist_ok=True)
+    start = {"daily": "2024-01-01", "monthly": "2024-01", "none": ""}[cadence]
+    text = CONTRACT.format(
+        cadence=cadence,
+        bounds=f", start: {start}" if start else "",
+        split="hash, validation: 0.2, test: 0.2" if cadence == "none" else "time",
+        trees=trees,
+    )
+    if cadence == "none":
+        text = text.replace("landing/visits_{batch}.csv", "landing/visits.csv")
+    for old, new in changes.items():
+        assert old in text
+        text = text.replace(old, new)
+    (folder / "dataset.yaml").write_text(text)
+    return folder
+
+
+def deliver_days(folder: Path, days: Sequence[int], rows: int = 60) -> list[Path]:
+    """Files of the given days of 2024, counted from 0, and the shops; the same every time."""
+    (folder / "landing" / "shops.csv").write_text("shop,size\nnorth,120\nsouth,80.5\nwest,240\n")
+    paths = []
+    for number in days:
+        day = date(2024, 1, 1) + timedelta(days=number)
+        path = folder / "landing" / f"visits_{day}.csv"
+        path.write_text("visit,day,shop,minutes,pages,paid\n" + "".join(f"{line}\n" for line in day_rows(day, rows)))
+        paths.append(path)
+    return paths
+
+
+def day_rows(day: date, rows: int) -> list[str]:
+    """The rows of one day: longer visits buy more often."""
+    chance = random.Random(day.toordinal())
+    found = []
+    for number in range(rows):
+        minutes, pages = round(chance.uniform(0, 60), 2), chance.randint(0, 30)
+        bought = chance.random() < minutes / 60 * 0.8
+        shop = chance.choice(["north", "south", "west"])
+        paid = round(chance.uniform(5, 200), 2) if bought else 0.0
+        found.append(f"v{day.toordinal()}{number:04},{day},{shop},{minutes},{pages},{paid}")
+    return found
