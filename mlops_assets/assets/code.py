@@ -1,0 +1,91 @@
+"""Code versions: a digest of the source that a piece of work really depends on.
+
+The closure of imports inside the work's own rooms is followed by reading the source, and each module counts by its
+syntax tree without docstrings: reformatting or commenting makes nothing stale. What does not belong here: settings,
+data, and libraries of others, whose versions are part of the environment's digest (``environment``).
+"""
+
+import ast
+import hashlib
+import importlib.metadata
+import importlib.util
+import json
+import platform
+import sys
+from collections.abc import Iterator, Sequence
+from functools import cache
+from pathlib import Path
+
+_ROOT = Path(__file__).resolve().parent.parent
+_PACKAGE = _ROOT.name
+_SHAPES_ONLY = frozenset({f"{_PACKAGE}.contract.model", f"{_PACKAGE}.errors", f"{_PACKAGE}.checks.verdict"})
+"""Modules that only declare shapes: their values reach a version through the settings."""
+
+
+def code_version(modules: Sequence[str], files: Sequence[Path] = ()) -> str:
+    """The digest of ``modules``, of what they import inside the project, and of a dataset's own ``files``."""
+    hasher = hashlib.blake2b(digest_size=16)
+    for name, tree in sorted(_closure(tuple(modules)).items()):
+        hasher.update(f"{name}={tree}\n".encode())
+    for path in sorted(files):
+        hasher.update(f"{path.name}={_source(path)[0]}\n".encode())
+    return hasher.hexdigest()
+
+
+@cache
+def environment() -> dict[str, str]:
+    """Python, the platform and every installed distribution by version: what a result may depend on besides."""
+    found = {
+        dist.metadata["Name"].lower(): dist.version for dist in importlib.metadata.distributions() if dist.metadata["Name"]
+    }
+    return {"python": platform.python_version(), "machine": platform.machine(), "system": sys.platform} | found
+
+
+@cache
+def environment_digest() -> str:
+    """The digest of ``environment``."""
+    return hashlib.blake2b(json.dumps(environment(), sort_keys=True).encode(), digest_size=16).hexdigest()
+
+
+@cache
+def _closure(modules: tuple[str, ...]) -> dict[str, str]:
+    found: dict[str, str] = {}
+    waiting = list(modules)
+    while waiting:
+        name = waiting.pop()
+        path = _path(name)
+        if name in found or name in _SHAPES_ONLY or path is None:
+            continue
+        found[name], imports = _source(path)
+        waiting.extend(imports)
+    return found
+
+
+def _path(module: str) -> Path | None:
+    """The source file of a module of ours; ``None`` for names that are not modules."""
+    base = _ROOT.joinpath(*module.split(".")[1:])
+    for path in (base.with_suffix(".py"), base / "__init__.py"):
+        if path.is_file():
+            return path
+    return None
+
+
+@cache
+def _source(path: Path) -> tuple[str, tuple[str, ...]]:
+    """The digest of a file's syntax tree without docstrings, and the project's modules that it imports."""
+    tree = ast.parse(path.read_bytes(), filename=str(path))
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
+            body = node.body
+            if body and isinstance(body[0], ast.Expr) and isinstance(body[0].value, ast.Constant):
+                node.body = body[1:] or [ast.Pass()]
+    return hashlib.blake2b(ast.dump(tree).encode(), digest_size=16).hexdigest(), tuple(_imports(tree))
+
+
+def _imports(tree: ast.Module) -> Iterator[str]:
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names if alias.name.split(".")[0] == _PACKAGE)
+        elif isinstance(node, ast.ImportFrom) and (node.module or "").split(".")[0] == _PACKAGE:
+            yield str(node.module)
+            yield from (f"{node.module}.{alias.name}" for alias in node.names)

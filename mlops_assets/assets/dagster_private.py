@@ -1,0 +1,252 @@
+"""Everything of Dagster that is not public, and nothing else.
+
+What belongs here: the storages a home's ``dagster.yaml`` names, the order and the transaction in which a batch's events
+are written, and every import whose path has an underscore; each behaviour relied on has a test, and Dagster is pinned.
+What does not: what is built on it. The module is loaded by every Dagster process of the home, so it imports nothing but
+Dagster and SQLAlchemy.
+"""
+
+import os
+import threading
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from functools import cached_property, lru_cache
+from typing import Any
+
+import dagster as dg
+import sqlalchemy
+from dagster._core.definitions.asset_checks.asset_check_evaluation import (
+    AssetCheckEvaluationTargetMaterializationData as Target,
+)
+from dagster._core.event_api import PartitionKeyFilter
+from dagster._core.events.log import EventLogEntry
+from dagster._core.storage.asset_check_execution_record import AssetCheckExecutionRecord
+from dagster._core.storage.event_log import ConsolidatedSqliteEventLogStorage
+from dagster._core.storage.event_log.polling_event_watcher import SqlPollingEventWatcher
+from dagster._core.storage.runs import SqliteRunStorage
+from dagster._core.storage.schedules import SqliteScheduleStorage
+from dagster._serdes import ConfigurableClassData
+from dagster_shared.record import replace
+
+__all__ = [
+    "EventLog",
+    "RunLog",
+    "ScheduleLog",
+    "Target",
+    "latest_check",
+    "latest_materializations",
+    "latest_storage_ids",
+    "log_partition",
+    "one_transaction",
+]
+
+# Seconds a writer waits for another one before SQLite says that the database is locked.
+_PATIENCE = 60
+
+
+@lru_cache(maxsize=32)
+def _engine_of(url: str, process: int) -> sqlalchemy.Engine:
+    """The one engine of this process for a database; a forked child must not use its parent's connections."""
+    del process
+    return sqlalchemy.create_engine(
+        url, poolclass=sqlalchemy.QueuePool, max_overflow=-1, connect_args={"timeout": _PATIENCE}
+    )
+
+
+def kept_engine(url: str) -> sqlalchemy.Engine:
+    """An engine that is made once: with a new one per statement, as in stock Dagster, each is compiled again."""
+    return _engine_of(url, os.getpid())
+
+
+class EventLog(ConsolidatedSqliteEventLogStorage):
+    """Dagster's SQLite event log in one file, with an engine that is kept and transactions that hold many events."""
+
+    def __init__(self, base_dir: str, inst_data: ConfigurableClassData | None = None) -> None:
+        self._here = threading.local()
+        self._known: dict[str, bool] = {}
+        super().__init__(base_dir, inst_data)
+
+    @contextmanager
+    def transaction(self) -> Iterator[None]:
+        """What this thread stores until the end is written at once, or not at all; may be nested."""
+        if self._open is not None:
+            yield
+            return
+        with kept_engine(self._conn_string).connect() as connection, connection.begin():
+            self._here.connection = connection
+            try:
+                yield
+            finally:
+                self._here.connection = None
+
+    @property
+    def _open(self) -> sqlalchemy.Connection | None:
+        return getattr(self._here, "connection", None)
+
+    @contextmanager
+    def _connect(self) -> Iterator[sqlalchemy.Connection]:
+        if self._open is not None:
+            yield self._open
+            return
+        with kept_engine(self._conn_string).connect() as connection, connection.begin():
+            yield connection
+
+    def store_event(self, event: EventLogEntry) -> None:
+        """Stores the event and what follows from it in one transaction."""
+        with self.transaction():
+            super().store_event(event)
+
+    def store_event_batch(self, events: Sequence[EventLogEntry]) -> None:
+        """Stores all of the events or none."""
+        with self.transaction():
+            super().store_event_batch(events)
+
+    def has_table(self, table_name: str) -> bool:
+        """Whether the table exists; a table that was seen once stays."""
+        if not self._known.get(table_name):
+            with self._connect() as connection:
+                self._known[table_name] = bool(connection.dialect.has_table(connection, table_name))
+        return self._known[table_name]
+
+    def _has_asset_key_col_on_connection(self, conn: sqlalchemy.Connection, column_name: str) -> bool:
+        name = f"asset_keys.{column_name}"
+        if not self._known.get(name):
+            self._known[name] = super()._has_asset_key_col_on_connection(conn, column_name)
+        return self._known[name]
+
+    # The stock watcher watches the database file, which is not the one that is written to in WAL mode.
+
+    @cached_property
+    def _watcher(self) -> SqlPollingEventWatcher:
+        return SqlPollingEventWatcher(self)
+
+    def watch(self, run_id: str, cursor: str | None, callback: Callable[[EventLogEntry, str], None]) -> None:
+        """Calls back for each event of the run from the cursor on."""
+        self._watcher.watch_run(run_id, cursor, callback)
+
+    def end_watch(self, run_id: str, handler: Callable[[EventLogEntry, str], None]) -> None:
+        """Stops calling back."""
+        self._watcher.unwatch_run(run_id, handler)
+
+    def dispose(self) -> None:
+        """Lets go of the database's files."""
+        if "_watcher" in self.__dict__:
+            self._watcher.close()
+        kept_engine(self._conn_string).dispose()
+
+
+class RunLog(SqliteRunStorage):
+    """Dagster's SQLite run storage with an engine that is kept."""
+
+    @classmethod
+    def from_config_value(cls, inst_data: ConfigurableClassData | None, config_value: Mapping[str, Any]) -> "RunLog":
+        """The storage that ``dagster.yaml`` names."""
+        return cls.from_local(inst_data=inst_data, **config_value)
+
+    @contextmanager
+    def connect(self) -> Iterator[sqlalchemy.Connection]:
+        """A transaction on a connection that is used again."""
+        with kept_engine(self._conn_string).connect() as connection, connection.begin():
+            yield connection
+
+    def dispose(self) -> None:
+        """Lets go of the database's files."""
+        kept_engine(self._conn_string).dispose()
+
+
+class ScheduleLog(SqliteScheduleStorage):
+    """Dagster's SQLite storage of ticks and sensors with an engine that is kept."""
+
+    @classmethod
+    def from_config_value(
+        cls, inst_data: ConfigurableClassData | None, config_value: Mapping[str, Any]
+    ) -> "ScheduleLog":
+        """The storage that ``dagster.yaml`` names."""
+        return cls.from_local(inst_data=inst_data, **config_value)  # type: ignore[return-value]
+
+    @contextmanager
+    def connect(self) -> Iterator[sqlalchemy.Connection]:
+        """A transaction on a connection that is used again."""
+        with kept_engine(self._conn_string).connect() as connection, connection.begin():
+            yield connection
+
+    def dispose(self) -> None:
+        """Lets go of the database's files."""
+        kept_engine(self._conn_string).dispose()
+
+
+def one_transaction(instance: dg.DagsterInstance) -> AbstractContextManager[None]:
+    """Writes the events logged inside at once, where the home's storage can; nothing slow belongs inside."""
+    storage = instance.event_log_storage
+    return storage.transaction() if isinstance(storage, EventLog) else nullcontext()
+
+
+def log_partition(
+    context: dg.AssetExecutionContext,
+    materialization: dg.AssetMaterialization | None,
+    evaluations: Sequence[dg.AssetCheckEvaluation],
+) -> Target | None:
+    """Tells Dagster of one batch of one stage: the version that was published, then the verdicts on it.
+
+    A verdict counts for a partition only while it names the partition's newest materialization, so it comes after that
+    and names it. Of a refused version there are verdicts alone, which name the version that stays published: so the
+    check shows as failed until a version is accepted. The run must then end in ``dg.Failure``, which leaves the
+    partition red too.
+
+    Args:
+        context: of the running step.
+        materialization: with asset key, partition and the version's tags; None when the version was refused.
+        evaluations: of the same asset and partition; what they stand on is filled in here.
+
+    Returns:
+        The materialization the verdicts name: the one just recorded; of a refused version the one before, if any.
+    """
+    subject = materialization or next(iter(evaluations), None)
+    if subject is None:
+        return None
+    with one_transaction(context.instance):
+        if materialization is not None:
+            context.log_event(materialization)
+        only = None if subject.partition is None else [subject.partition]
+        target = latest_materializations(context.instance, subject.asset_key, only).get(subject.partition)
+        for evaluation in evaluations:
+            context.log_event(replace(evaluation, target_materialization_data=target))
+    return target
+
+
+def latest_materializations(
+    instance: dg.DagsterInstance, key: dg.AssetKey, partitions: Collection[str] | None
+) -> dict[str | None, Target]:
+    """The newest materialization of each of the partitions that has one; ``{None: ...}`` of an unpartitioned asset."""
+    wanted = None if partitions is None else sorted(set(partitions))
+    count = 1 if wanted is None else len(wanted)
+    chosen = dg.AssetRecordsFilter(asset_key=key, asset_partitions=wanted)
+    found: dict[str | None, Target] = {}
+    cursor: str | None = None
+    while len(found) < count:
+        page = instance.fetch_materializations(chosen, limit=min(count, 1000), cursor=cursor)  # newest first
+        for record in page.records:
+            target = Target(storage_id=record.storage_id, run_id=record.run_id, timestamp=record.timestamp)
+            found.setdefault(record.partition_key, target)
+        if not page.has_more:
+            break
+        cursor = page.cursor
+    return found
+
+
+def latest_storage_ids(instance: dg.DagsterInstance, key: dg.AssetKey, partitions: Collection[str]) -> dict[str, int]:
+    """The event of the newest materialization of each of the partitions that has one, as input tags point to it."""
+    if not partitions:
+        return {}
+    kind = dg.DagsterEventType.ASSET_MATERIALIZATION
+    return dict(instance.event_log_storage.get_latest_storage_id_by_partition(key, kind, set(partitions)))
+
+
+def latest_check(
+    instance: dg.DagsterInstance, key: dg.AssetCheckKey, partition: str | None
+) -> AssetCheckExecutionRecord | None:
+    """The newest run or verdict of one check on one partition; the public function answers with any partition's."""
+    records = instance.event_log_storage.get_latest_asset_check_execution_by_key(
+        [key], partition_filter=PartitionKeyFilter(key=partition)
+    )
+    return records.get(key)

@@ -1,0 +1,233 @@
+"""Outcomes as Dagster events: materializations with exact versions, then the verdicts that judge them.
+
+What belongs here: turning what was recorded into metadata, tags and evaluations, and logging them in the order that
+Dagster needs. What does not: deciding anything. Metadata is made of plain Python values in one place (``plain``):
+numpy scalars fail only after the work is done.
+"""
+
+import base64
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+import dagster as dg
+
+from mlops_assets.assets import dagster_private
+from mlops_assets.assets.graph import Graph, Stage, digest
+from mlops_assets.assets.publish import Outcome, Session, unmark
+from mlops_assets.assets.specs import Specs
+from mlops_assets.checks.verdict import Verdict
+from mlops_assets.store.manifest import Input, Manifest
+
+_SHOWN_INPUTS = 50
+_SHOWN_EXAMPLES = 20
+
+
+class Reporter:
+    """Tells Dagster of the outcomes of one run's steps.
+
+    The events of a batch are written in one transaction, once its work is done: an open one would lock others out.
+    """
+
+    def __init__(self, context: dg.AssetExecutionContext, session: Session, specs: Specs) -> None:
+        self._context = context
+        self._session = session
+        self._specs = specs
+        self._pointers: dict[tuple[dg.AssetKey, str | None], int] = {}
+
+    def results(self, outcome: Outcome) -> Iterator[dg.MaterializeResult[None]]:
+        """The outcome of a run's only batch as Dagster's own result; of a refusal the verdicts are logged alone."""
+        stage = self._session.graph.stages[outcome.stage]
+        partition = self._partition(stage, outcome.batch)
+        selected = {(key.asset_key, key.name) for key in self._context.selected_asset_check_keys}
+        checked = [evaluation(self._specs, stage, verdict, partition) for verdict in outcome.verdicts]
+        checked = [each for each in checked if (each.asset_key, each.check_name) in selected]
+        if outcome.failed or outcome.manifest is None:
+            dagster_private.log_partition(self._context, None, checked)
+            return
+        yield dg.MaterializeResult(
+            asset_key=self._specs.key(stage.name),
+            metadata=metadata(self._session.graph, outcome),
+            data_version=dg.DataVersion(str(outcome.manifest.version)),
+            check_results=[
+                dg.AssetCheckResult(
+                    asset_key=each.asset_key,
+                    check_name=each.check_name,
+                    passed=each.passed,
+                    severity=each.severity,
+                    metadata=each.metadata,
+                    description=each.description,
+                )
+                for each in checked
+            ],
+        )
+        self._told(outcome)
+
+    def log(self, outcomes: Sequence[Outcome]) -> None:
+        """Log a batch's outcomes in order: for each its materialization, then the verdicts that judge it."""
+        with dagster_private.one_transaction(self._context.instance):
+            for outcome in outcomes:
+                self._log(outcome)
+        for outcome in outcomes:
+            self._told(outcome)
+
+    def _told(self, outcome: Outcome) -> None:
+        if not outcome.failed:
+            asset = self._session.graph.asset(outcome.stage)
+            unmark(self._session.home, self._session.plan.branch, asset, outcome.batch)
+
+    def _partition(self, stage: Stage, batch: str) -> str | None:
+        return None if self._specs.partitions_of(stage) is None else batch
+
+    def _log(self, outcome: Outcome) -> None:
+        stage = self._session.graph.stages[outcome.stage]
+        partition = self._partition(stage, outcome.batch)
+        materialization: dg.AssetMaterialization | None = None
+        if not outcome.failed and outcome.manifest is not None:
+            key, shown = self._specs.key(stage.name), metadata(self._session.graph, outcome)
+            versions = self._tags(stage, outcome.manifest)
+            if self._session.plan.branch != "main":
+                # What runs elsewhere than on main may change no status: observations, and never an evaluation.
+                self._context.log_event(dg.AssetObservation(key, partition=partition, metadata=shown, tags=versions))
+                return
+            materialization = dg.AssetMaterialization(key, partition=partition, metadata=shown, tags=versions)
+        elif self._session.plan.branch != "main":
+            return
+        checked = [evaluation(self._specs, stage, verdict, partition) for verdict in outcome.verdicts]
+        target = dagster_private.log_partition(self._context, materialization, checked)
+        if target is not None:
+            self._pointers[self._specs.key(stage.name), partition] = target.storage_id
+
+    def _tags(self, stage: Stage, manifest: Manifest) -> dict[str, str]:
+        """Versions as Dagster reads them. Of a partitioned input its own tag cannot be exact; the manifest is.
+
+        Dagster asks whether a partitioned input has a newer event than the one that the pointer names.
+        """
+        found = {
+            "dagster/data_version": str(manifest.version),
+            "dagster/data_version_is_user_provided": "true",
+            "dagster/code_version": manifest.code_version,
+        }
+        by_asset: dict[str, list[Input]] = {}
+        for item in manifest.inputs:
+            by_asset.setdefault(item.asset, []).append(item)
+        for asset, items in by_asset.items():
+            upstream = self._specs.graph.stages[self._specs.graph.stage_of(asset)]
+            key = self._specs.key(upstream.name)
+            whole = self._specs.partitions_of(upstream) is None
+            version = str(items[0].version) if whole else digest([[item.partition, item.version] for item in items])
+            found[f"dagster/input_data_version/{key.to_user_string()}"] = version
+            pointer = self._pointer(key, [None] if whole else [item.partition for item in items if item.version])
+            if pointer is not None:
+                found[f"dagster/input_event_pointer/{key.to_user_string()}"] = str(pointer)
+        return found
+
+    def _pointer(self, key: dg.AssetKey, partitions: Sequence[str | None]) -> int | None:
+        """The newest event that Dagster has of the partitions that were read."""
+        unknown = [partition for partition in partitions if (key, partition) not in self._pointers]
+        if unknown:
+            named = None if unknown == [None] else [str(partition) for partition in unknown]
+            for partition, target in dagster_private.latest_materializations(self._context.instance, key, named).items():
+                self._pointers[key, partition] = target.storage_id
+        return max((self._pointers[key, each] for each in partitions if (key, each) in self._pointers), default=None)
+
+
+def evaluation(specs: Specs, stage: Stage, verdict: Verdict, partition: str | None) -> dg.AssetCheckEvaluation:
+    """One verdict as Dagster records it."""
+    shown: dict[str, Any] = {"n": verdict.n, "failed": verdict.failed, "share": round(verdict.share, 6)}
+    if verdict.threshold is not None:
+        shown["threshold"] = verdict.threshold
+    if verdict.examples:
+        shown["examples"] = dg.MetadataValue.md("\n".join(f"- {text}" for text in verdict.examples[:_SHOWN_EXAMPLES]))
+    for name, value in verdict.details.items():
+        shown[name] = plain(value)
+    return dg.AssetCheckEvaluation(
+        asset_key=specs.key(stage.name),
+        check_name=verdict.check,
+        passed=verdict.passed,
+        metadata=shown,
+        severity=dg.AssetCheckSeverity.ERROR if verdict.severity == "block" else dg.AssetCheckSeverity.WARN,
+        description=verdict.sentence,
+        blocking=verdict.severity == "block",
+        partition=partition,
+    )
+
+
+def metadata(graph: Graph, outcome: Outcome) -> dict[str, Any]:
+    """What the UI shows of a version: where it is, what it holds, what made it."""
+    manifest = outcome.manifest
+    assert manifest is not None
+    shown: dict[str, Any] = {
+        "status": outcome.status,
+        "data_version": str(manifest.version),
+        "manifest": manifest.id,
+        "code_version": manifest.code_version,
+        "git_commit": manifest.git.get("commit", "none") + ("-dirty" if manifest.git.get("dirty") else ""),
+        "inputs": inputs_shown(manifest.inputs),
+        "inputs_digest": digest([[item.asset, item.partition, item.version] for item in manifest.inputs]),
+    }
+    if manifest.blob:
+        shown["dagster/uri"] = manifest.blob.path
+        shown["bytes"] = manifest.blob.size
+    if manifest.rows is not None:
+        shown["dagster/partition_row_count" if graph.stages[outcome.stage].scope != "reference" else "dagster/row_count"] = (
+            manifest.rows
+        )
+    if manifest.schema:
+        shown["dagster/column_schema"] = _schema(tuple(manifest.schema))
+    if manifest.files:
+        shown["files"] = plain([{key: file[key] for key in ("name", "size", "sha256")} for file in manifest.files])
+    if outcome.sentences:
+        shown["notes"] = dg.MetadataValue.md("\n".join(f"- {text}" for text in outcome.sentences))
+    for name, value in manifest.facts.items():
+        if isinstance(value, int | float | str):
+            shown[f"fact/{name}"] = value
+    shown |= outcome.preview.get("links", {})
+    if "rows" in outcome.preview:
+        shown["preview"] = dg.MetadataValue.md(_markdown(outcome.preview["rows"]))
+    for name, picture in outcome.preview.get("plots", {}).items():
+        data = base64.b64encode(picture.encode()).decode()
+        shown[f"plot/{name}"] = dg.MetadataValue.md(f"![{name}](data:image/svg+xml;base64,{data})")
+    return shown
+
+
+def inputs_shown(inputs: Sequence[Input]) -> dg.MetadataValue:
+    """The exact inputs: all of them when few, else the ends; the manifest holds all."""
+    lines = [f"- {item.asset} [{item.partition}] `{item.version or 'absent'}`" for item in inputs]
+    if len(lines) > _SHOWN_INPUTS:
+        half = _SHOWN_INPUTS // 2
+        lines = [*lines[:half], f"- ... {len(lines) - 2 * half} more in the manifest ...", *lines[-half:]]
+    return dg.MetadataValue.md("\n".join(lines) or "none")
+
+
+def plain(value: Any) -> Any:
+    """Numbers and texts as they are, anything else as JSON."""
+    if isinstance(value, bool | int | float | str):
+        return value
+    if isinstance(value, list | tuple) and value and all(isinstance(item, Mapping) for item in value):
+        return dg.MetadataValue.md(_markdown(list(value)))
+    return dg.MetadataValue.json(json.loads(json.dumps(value, default=str)))
+
+
+_SCHEMAS: dict[tuple[tuple[str, str], ...], dg.MetadataValue] = {}
+
+
+def _schema(schema: tuple[tuple[str, str], ...]) -> dg.MetadataValue:
+    if schema not in _SCHEMAS:
+        columns = [dg.TableColumn(name=name, type=kind) for name, kind in schema]
+        _SCHEMAS[schema] = dg.MetadataValue.table_schema(dg.TableSchema(columns=columns))
+    return _SCHEMAS[schema]
+
+
+def _markdown(rows: Sequence[Mapping[str, Any]]) -> str:
+    if not rows:
+        return "no rows"
+    names = list(rows[0])
+    lines = ["| " + " | ".join(_cell(name) for name in names) + " |", "|" + " --- |" * len(names)]
+    lines += ["| " + " | ".join(_cell(row.get(name)) for name in names) + " |" for row in rows]
+    return "\n".join(lines)
+
+
+def _cell(value: Any) -> str:
+    text = "" if value is None else str(value)
+    return text.replace("|", "\\|").replace("\n", " ")

@@ -1,0 +1,122 @@
+"""What was delivered: the files of a source that belong to a batch, by name, size and sha256.
+
+What belongs here: looking at the landing folder, and which batch a file's name speaks of. What does not: reading what
+is inside (``stages.ingest``), or keeping it (``store``).
+"""
+
+import hashlib
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+from mlops_assets.contract.calendar import Calendar
+from mlops_assets.contract.model import Contract, Source
+from mlops_assets.errors import UserError
+
+
+@dataclass(frozen=True, slots=True)
+class Delivered:
+    """One delivered file. ``name`` is relative to the dataset's folder."""
+
+    name: str
+    path: Path
+    size: int
+    sha256: str
+
+    def record(self) -> dict[str, object]:
+        """What a manifest keeps of it."""
+        return {"name": self.name, "size": self.size, "sha256": self.sha256}
+
+
+class Landing:
+    """The delivered files of one dataset, looked at once: every file is read in full to know its sha256."""
+
+    def __init__(self, contract: Contract, calendar: Calendar) -> None:
+        self._contract = contract
+        self._calendar = calendar
+        self._files: dict[Path, Delivered] = {}
+        self._batches_in: dict[tuple[str, str], tuple[str, ...]] = {}
+
+    @cached_property
+    def strays(self) -> tuple[str, ...]:
+        """A sentence for each file whose name matches a source but names no batch of the dataset."""
+        return tuple(self._look[1])
+
+    def files(self, source: Source, batch: str) -> tuple[Delivered, ...]:
+        """The files that make ``batch`` of ``source``, in the order of their names; empty when nothing came."""
+        found = self._look[0][source.name]
+        paths = found.get(batch, [])
+        if source.redelivery == "replace":
+            paths = paths[-1:]
+        return tuple(self._delivered(path) for path in paths)
+
+    def batches(self, source: Source) -> list[str]:
+        """The batches of a batch source that something was delivered for, in order."""
+        return self._calendar.sort(self._look[0][source.name])
+
+    @cached_property
+    def _look(self) -> tuple[dict[str, dict[str, list[Path]]], list[str]]:
+        found: dict[str, dict[str, list[Path]]] = {}
+        strays: list[str] = []
+        for source in self._contract.sources.values():
+            found[source.name] = {}
+            for path, batch in self._matches(source):
+                for key in self._keys(source, path, batch, strays):
+                    found[source.name].setdefault(key, []).append(path)
+        return found, strays
+
+    def _keys(self, source: Source, path: Path, batch: str | None, strays: list[str]) -> Iterator[str]:
+        name = path.relative_to(self._contract.folder).as_posix()
+        if source.kind == "reference" or self._calendar.cadence == "none":
+            yield "all"
+        elif batch is None:
+            yield from self._batches_of(source, path)
+        else:
+            try:
+                self._calendar.check(batch)
+            except UserError as error:
+                strays.append(f"{name} is not taken in: {error}")
+            else:
+                yield batch
+
+    def _matches(self, source: Source) -> Iterator[tuple[Path, str | None]]:
+        """Regular files under the dataset's folder that match the source's pattern, by name, with the batch in it."""
+        folder, _, pattern = source.files.rpartition("/")
+        matcher = re.compile(
+            "".join(
+                {"{batch}": "(?P<batch>.+)", "*": ".*"}.get(part, re.escape(part))
+                for part in re.split(r"(\{batch\}|\*)", pattern)
+            )
+        )
+        root = self._contract.folder / folder
+        if not root.is_dir():
+            return
+        for path in sorted(root.iterdir()):
+            match = matcher.fullmatch(path.name)
+            if match and path.is_file() and not path.is_symlink() and not path.name.startswith("."):
+                yield path, match.groupdict().get("batch")
+
+    def _delivered(self, path: Path) -> Delivered:
+        if path not in self._files:
+            with path.open("rb") as file:
+                sha256 = hashlib.file_digest(file, "sha256").hexdigest()
+            name = path.relative_to(self._contract.folder).as_posix()
+            self._files[path] = Delivered(name, path, path.stat().st_size, sha256)
+        return self._files[path]
+
+    def _batches_of(self, source: Source, path: Path) -> tuple[str, ...]:
+        """The batches that rows of a file without a batch in its name belong to, by their event time."""
+        delivered = self._delivered(path)
+        known = (source.name, delivered.sha256)
+        if known not in self._batches_in:
+            from mlops_assets.stages.ingest import Delivery, batches_in
+
+            self._batches_in[known] = tuple(batches_in(self._contract, source, Delivery(delivered.name, path)))
+        return self._batches_in[known]
+
+
+def sources_of(contract: Contract, kind: str) -> Mapping[str, Source]:
+    """The sources of one kind by name."""
+    return {name: source for name, source in contract.sources.items() if source.kind == kind}

@@ -1,0 +1,241 @@
+"""Bringing a dataset up to date from the command line, in this process and in as few Dagster runs as possible.
+
+What belongs here: choosing what to run from the store alone, and running it through the same steps as every other door.
+Dagster is imported only when there is something to run. What does not: printing (``cli``).
+"""
+
+import gc
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+from mlops_assets.assets.graph import Graph, Stage
+from mlops_assets.assets.plan import Plan, Standing
+from mlops_assets.assets.publish import Outcome, is_marked, mark
+from mlops_assets.errors import RefusedError, UserError
+from mlops_assets.home import Home
+from mlops_assets.store.store import Store
+
+if TYPE_CHECKING:
+    import dagster as dg
+
+Progress = Callable[[Graph, Outcome], None]
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """What somebody wants up to date. Empty ``stages`` mean all; ``batches`` ``None`` means all that were delivered.
+
+    ``releases``: explicit keys, ``None`` for the newest one, an empty tuple for none. ``again`` reports versions that
+    stand already once more.
+    """
+
+    batches: tuple[str, ...] | None = None
+    stages: frozenset[str] = frozenset()
+    releases: tuple[str, ...] | None = None
+
+
+@dataclass(slots=True)
+class Summary:
+    """What came of it. ``repeated`` are refusals that stand unchanged since an earlier run; ``notes`` are sentences."""
+
+    current: int = 0
+    outcomes: list[Outcome] = field(default_factory=list)
+    repeated: list[tuple[str, str, Standing]] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+    crashes: list[str] = field(default_factory=list)
+    runs: int = 0
+
+    @property
+    def failed(self) -> bool:
+        """Whether something that was asked for has no accepted current version."""
+        return bool(self.repeated or self.crashes or any(outcome.failed for outcome in self.outcomes))
+
+    def count(self, status: str) -> int:
+        """How many stages of batches ended in a status."""
+        return sum(outcome.status == status for outcome in self.outcomes)
+
+
+class Runner:
+    """Brings one dataset up to date; ``progress`` hears of every outcome."""
+
+    def __init__(self, graph: Graph, home: Home, progress: Progress | None = None) -> None:
+        self.graph = graph
+        self.home = home
+        self.plan = Plan(graph, Store.open(home.store), home.branch)
+        self.summary = Summary()
+        self._progress = progress
+
+    def run(self, asked: Asked) -> Summary:
+        """Bring what was asked for up to date.
+
+        Raises:
+            UserError: a batch, stage or release that does not exist.
+        """
+        batches = self._batches(asked)
+        self._check_stages(asked.stages)
+        self.summary.notes += self.plan.landing.strays
+        self._run_scope("reference", self._todo("reference", [self.graph.whole], asked.stages))
+        self._run_scope("batch", self._todo("batch", batches, asked.stages))
+        for release in self._releases(asked):
+            self._run_scope("release", self._todo("release", [release], asked.stages, explicit=asked.releases is not None))
+        return self.summary
+
+    def _batches(self, asked: Asked) -> list[str]:
+        if asked.batches is None:
+            return self.plan.batches
+        for batch in asked.batches:
+            self.plan.calendar.check(batch)
+        return list(asked.batches)
+
+    def _check_stages(self, names: Iterable[str]) -> None:
+        for name in names:
+            if name not in self.graph.stages:
+                known = ", ".join(self.graph.stages)
+                raise UserError(f"{self.graph.contract.name} has no stage {name!r}; it has: {known}.")
+
+    def _releases(self, asked: Asked) -> list[str]:
+        wanted_scopes = {self.graph.stages[name].scope for name in asked.stages}
+        if asked.stages and "release" not in wanted_scopes:
+            return []
+        if asked.releases is not None:
+            for release in asked.releases:
+                self.plan.calendar.check(release)
+            return list(asked.releases)
+        if asked.batches is not None:
+            return []
+        return self.plan.releases[-1:]
+
+    def _todo(
+        self, scope: Any, batches: Sequence[str], names: frozenset[str], *, explicit: bool = True
+    ) -> dict[str, list[Stage]]:
+        """The stages to run for each batch: what is not current, all that stands on it, and what Dagster lacks."""
+        todo: dict[str, list[Stage]] = {}
+        stages = [stage for stage in self.graph.of_scope(scope) if not names or stage.name in names]
+        for batch in batches:
+            stale: set[str] = set()
+            unmade: set[str] = set()
+            standings = {stage.name: self.plan.standing(stage, batch) for stage in stages}
+            for stage in stages:
+                standing = standings[stage.name]
+                above = any(upstream.stage in stale for upstream in stage.upstream)
+                if above or standing.state == "stale" or self._untold(stage, batch):
+                    stale.add(stage.name)
+                elif standing.state == "current":
+                    self.summary.current += 1
+                    if names:
+                        self.summary.notes += self.plan.notes(stage, batch)
+                elif any(upstream.stage in unmade for upstream in stage.upstream):
+                    unmade.add(stage.name)
+                elif scope == "release" and not explicit and standing.state == "blocked":
+                    self.summary.notes.append(f"No release yet: {standing.sentence}")
+                    break
+                else:
+                    unmade.add(stage.name)
+                    self.summary.repeated.append((stage.name, batch, standing))
+            if stale:
+                todo[batch] = [stage for stage in stages if stage.name in stale]
+        return todo
+
+    def _untold(self, stage: Stage, batch: str) -> bool:
+        return (
+            self.home.branch == "main"
+            and batch in self.plan.heads(stage.name)
+            and is_marked(self.home, self.home.branch, self.graph.asset(stage.name), batch)
+        )
+
+    def _run_scope(self, scope: Any, todo: dict[str, list[Stage]]) -> None:
+        if not todo:
+            return
+        if scope == "reference" or not self.graph.partitioned:
+            ranges = [(batch, batch) for batch in todo]
+        else:
+            ranges = self.plan.calendar.ranges(list(todo)) if scope == "batch" else [(batch, batch) for batch in todo]
+        for first, last in ranges:
+            inside = [batch for batch in todo if self._between(batch, first, last)]
+            names = {stage.name for batch in inside for stage in todo[batch]}
+            chosen = [stage for stage in self.graph.of_scope(scope) if stage.name in names]
+            self._dagster_run(scope, chosen, first, last)
+            self.plan.forget()
+
+    def _between(self, batch: str, first: str, last: str) -> bool:
+        return first == last == batch or self.plan.calendar.sort({first, batch, last})[0] == first and (
+            self.plan.calendar.sort({first, batch, last})[-1] == last
+        )
+
+    def _dagster_run(self, scope: str, stages: Sequence[Stage], first: str, last: str) -> None:
+        # A build makes millions of objects that live as long as it does: looking through them again and again is waste.
+        gc.set_threshold(200_000, 20, 100)
+        import dagster as dg
+
+        from mlops_assets.assets.steps import LISTENER
+
+        self.home.initialise_dagster()
+        keys = [dg.AssetKey(self.graph.path(stage.name)) for stage in stages]
+        tags: dict[str, str] = {}
+        partition: str | None = None
+        if scope != "reference" and self.graph.partitioned:
+            if self.plan.calendar.cadence == "named":
+                self._instance.add_dynamic_partitions(f"{self.graph.contract.name}_batches", [first])
+            if first == last:
+                partition = first
+            else:
+                tags = {"dagster/asset_partition_range_start": first, "dagster/asset_partition_range_end": last}
+        token = LISTENER.set(self._heard)
+        try:
+            result = self._job.execute_in_process(
+                instance=self._instance,
+                asset_selection=keys,
+                partition_key=partition,
+                tags=tags,
+                run_config={"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}},
+                raise_on_error=False,
+            )
+        finally:
+            LISTENER.reset(token)
+        self.summary.runs += 1
+        if not result.success and not any(outcome.failed for outcome in self.summary.outcomes):
+            self.summary.crashes += _reasons(result)
+
+    def _heard(self, graph: Graph, outcome: Outcome) -> None:
+        self.summary.outcomes.append(outcome)
+        if self._progress:
+            self._progress(graph, outcome)
+
+    @cached_property
+    def _instance(self) -> "dg.DagsterInstance":
+        import dagster as dg
+
+        return dg.DagsterInstance.get()
+
+    @cached_property
+    def _job(self) -> "dg.JobDefinition":
+        from mlops_assets.definitions import build_definitions
+
+        definitions = build_definitions(self.home, {self.graph.contract.name: self.graph.contract})
+        return definitions.resolve_implicit_global_asset_job_def()
+
+
+def _reasons(result: Any) -> list[str]:
+    """Why a run failed without an outcome: a bug or a broken machine, told in full."""
+    found = []
+    for event in result.all_events:
+        if event.is_step_failure or event.is_run_failure:
+            error = getattr(event.event_specific_data, "error", None)
+            found.append(error.to_string() if error else str(event.message))
+    return found or ["The Dagster run failed without saying why."]
+
+
+def report_everything(graph: Graph, home: Home) -> int:
+    """Mark every head of a dataset as unknown to Dagster: a fresh Dagster home over a store that is in use."""
+    store = Store.open(home.store)
+    count = 0
+    for stage in graph.stages:
+        for batch in store.heads(home.branch, graph.asset(stage)):
+            mark(home, home.branch, graph.asset(stage), batch)
+            count += 1
+    return count
+
+
+__all__ = ["Asked", "RefusedError", "Runner", "Summary", "report_everything"]

@@ -1,0 +1,227 @@
+"""How each stage gets its values from the store into the pure function that does its work.
+
+What belongs here: reading inputs, calling one function of ``stages`` or ``checks``, and nothing else. What does not:
+versions, heads, verdicts' consequences (``publish``). Values of the batch at hand are kept, so that a batch's stages do
+not read again what was just written.
+"""
+
+import os
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from mlops_assets.assets.graph import Stage
+from mlops_assets.assets.plan import Plan
+from mlops_assets.checks.verdict import Verdict
+from mlops_assets.errors import RefusedError
+from mlops_assets.stages.made import Made
+from mlops_assets.stages.roles import bucket_ranges
+from mlops_assets.store.manifest import Input, Manifest
+
+_TREND = 12
+"""How many earlier batches a batch's volumes are compared with."""
+
+_PREVIEW_ROWS = 5
+
+
+class Workbench:
+    """Makes and judges the values of one dataset."""
+
+    def __init__(self, plan: Plan) -> None:
+        self._plan = plan
+        self._contract = plan.graph.contract
+        self._kept: dict[tuple[str, str], tuple[str, Any]] = {}
+        self._sifted: dict[tuple[str, str], Any] = {}
+        self._facts: dict[tuple[str, str, str], Mapping[str, Any]] = {}
+
+    def make(self, stage: Stage, batch: str, inputs: Sequence[Input], files: Sequence[Mapping[str, Any]]) -> Made:
+        """Do the stage's work.
+
+        Raises:
+            DeliveryError: delivered files cannot be read as the contract says.
+            RefusedError: the work cannot be done with what there is, with a sentence.
+        """
+        if stage.scope == "release":
+            made = self._make_release(stage, batch, inputs)
+        elif stage.name.startswith("raw/"):
+            made = self._make_raw(stage, batch, files)
+        else:
+            made = self._make_batch(stage, batch, inputs)
+        self._keep(stage.name, batch, made.value)
+        return made
+
+    def audit(self, stage: Stage, batch: str, inputs: Sequence[Input], made: Made) -> list[Verdict]:
+        """Judge a value by every check of its stage, in the order of the checks."""
+        upstream = {self._plan.graph.stage_of(item.asset): self._facts_of(item) for item in inputs if item.manifest}
+        if stage.scope == "release":
+            from mlops_assets.checks import release
+
+            if stage.name == "trained_model":
+                return release.audit_trained(self._contract, made.facts["agreement"])
+            judge = release.audit_candidate if stage.name == "candidate_model" else release.audit_evaluation
+            return judge(self._contract, made.value)
+        from mlops_assets.checks import batch as batch_checks
+
+        earlier = [] if stage.scope == "reference" else self._earlier(stage, batch)
+        return batch_checks.audit(self._contract, stage.name, made, batch=batch, earlier=earlier, upstream=upstream)
+
+    def attachments(self, stage: Stage, manifest: Manifest, made: Made) -> dict[str, bytes]:
+        """Files for people that go with a version and are no part of it."""
+        if stage.name != "evaluation_report":
+            return {}
+        from mlops_assets.assets.provenance import provenance
+        from mlops_assets.report.page import html
+
+        return {"report.html": html(made.value, provenance(self._plan, manifest)).encode()}
+
+    def preview(self, stage: Stage, made: Made) -> dict[str, Any]:
+        """What Dagster shows of a value: some rows of a table, plots of a report. Never a sensitive column."""
+        if stage.name == "evaluation_report":
+            from mlops_assets.report.plots import names, svg
+
+            return {"plots": {name: svg(name, made.value) for name in names(made.value)}}
+        if stage.kind != "table" or self._contract.sensitive() or stage.name == "quarantine":
+            return {}
+        return {"rows": made.value.slice(0, _PREVIEW_ROWS).to_pylist()}
+
+    def value(self, item: Input, columns: Sequence[str] | None = None) -> Any:
+        """The value of an exact input: from memory when it was just made, else from the store."""
+        kept = self._kept.get((item.asset, item.partition))
+        if kept and kept[0] == item.version:
+            return kept[1] if columns is None else kept[1].select(list(columns))
+        assert item.manifest is not None
+        return self._plan.store.get(self._plan.store.manifest(item.asset, item.partition, item.manifest), columns=columns)
+
+    def _keep(self, stage: str, batch: str, value: Any) -> None:
+        """Keep a value until another batch is at hand; whole tables (references) stay."""
+        reference = self._plan.graph.stages[stage].scope == "reference"
+        if not reference:
+            for key in [key for key in self._kept if key[1] not in (batch, self._plan.graph.whole)]:
+                del self._kept[key]
+            for sifted in [key for key in self._sifted if key[1] not in (batch, self._plan.graph.whole)]:
+                del self._sifted[sifted]
+        self._kept[self._plan.graph.asset(stage), batch] = ("", value)
+
+    def published(self, asset: str, batch: str, version: str) -> None:
+        """Name the version of the value that was just made, so that what stands on it can take it from memory."""
+        kept = self._kept.get((asset, batch))
+        if kept:
+            self._kept[asset, batch] = (version, kept[1])
+
+    def _make_raw(self, stage: Stage, batch: str, files: Sequence[Mapping[str, Any]]) -> Made:
+        from mlops_assets.stages.ingest import Delivery, read_source
+
+        source = self._contract.sources[stage.name.removeprefix("raw/")]
+        kept = [Delivery(file["name"], self._plan.store.root / file["blob"]) for file in files]
+        return read_source(self._contract, source, kept, batch)
+
+    def _make_batch(self, stage: Stage, batch: str, inputs: Sequence[Input]) -> Made:
+        by_stage = {self._plan.graph.stage_of(item.asset): item for item in inputs}
+        if stage.name in ("quarantine", "cleaned"):
+            from mlops_assets.stages import clean
+
+            sifted = {name.removeprefix("raw/"): self._sift(item) for name, item in by_stage.items()}
+            if stage.name == "quarantine":
+                return clean.quarantine(self._contract, sifted)
+            return clean.clean(self._contract, {name: each.accepted for name, each in sifted.items()}, sifted)
+        cleaned = self.value(by_stage["cleaned"])
+        if stage.name == "splits":
+            from mlops_assets.stages.split import assign_buckets
+
+            return assign_buckets(self._contract, cleaned)
+        from mlops_assets.stages.features import build_features
+
+        return build_features(self._contract, cleaned)
+
+    def _sift(self, item: Input) -> Any:
+        from mlops_assets.stages.ingest import empty
+        from mlops_assets.stages.sift import sift
+
+        name = self._plan.graph.stage_of(item.asset).removeprefix("raw/")
+        source = self._contract.sources[name]
+        key = (f"{name}@{item.version}", item.partition)
+        if key not in self._sifted:
+            raw = self.value(item) if item.version else empty(source)
+            self._sifted[key] = sift(self._contract, source, raw, item.partition)
+        return self._sifted[key]
+
+    def _make_release(self, stage: Stage, release: str, inputs: Sequence[Input]) -> Made:
+        found = self._plan.release_roles(release)
+        by_stage: dict[str, list[Input]] = {}
+        for item in inputs:
+            by_stage.setdefault(self._plan.graph.stage_of(item.asset), []).append(item)
+        from mlops_assets.stages import evaluate, train
+
+        models = [*self._contract.baselines, *self._contract.candidates]
+        threads = len(os.sched_getaffinity(0))
+        if stage.name == "candidate_model":
+            rows = self._rows(by_stage, [*found["train"], *found["validation"]], ("train", "validation"))
+            bundle = train.fit(self._contract, rows, models, threads, self._contract.candidates[0].name)
+            facts = {"seed": bundle["seed"], "training": bundle["training"], "thresholds": bundle["thresholds"]}
+            return Made(bundle, facts)
+        bundle = self.value(by_stage["candidate_model"][0])
+        test = self._rows(by_stage, found["test"], ("test",))
+        if stage.name == "evaluation_report":
+            return evaluate.evaluate(self._contract, bundle, test, self._summary(by_stage, found, bundle))
+        everything = {batch for role in ("train", "validation", "embargo", "test") for batch in found[role]}
+        rows = self._rows(by_stage, self._plan.calendar.sort(everything), ("train", "validation", "test"))
+        chosen = [model for model in models if model.name == bundle["candidate"]]
+        final = train.fit(self._contract, rows, chosen, threads, bundle["candidate"])
+        alike = evaluate.agreement(bundle, final, test)
+        return Made(final, {"seed": final["seed"], "training": final["training"], "agreement": alike})
+
+    def _rows(self, inputs: Mapping[str, Sequence[Input]], batches: Iterable[str], parts: Sequence[str]) -> Any:
+        """The feature rows of some batches in order, those in the buckets of some roles when rows are split by hash."""
+        import pyarrow as pa
+        import pyarrow.compute as pc
+
+        features = {item.partition: item for item in inputs["features"]}
+        splits = {item.partition: item for item in inputs["splits"]}
+        ranges = bucket_ranges(self._contract)
+        tables = []
+        for batch in batches:
+            table = self.value(features[batch])
+            buckets = self.value(splits[batch])["bucket"]
+            if len(buckets) != table.num_rows:
+                raise RefusedError(
+                    f"splits [{batch}] has {len(buckets)} rows and features [{batch}] {table.num_rows}: they stand on "
+                    f"different versions of cleaned [{batch}]. Bring batch {batch} up to date."
+                )
+            if self._contract.split.by == "hash":
+                chosen = None
+                for part in parts:
+                    low, high = ranges[part]
+                    inside = pc.and_(pc.greater_equal(buckets, low), pc.less(buckets, high))
+                    chosen = inside if chosen is None else pc.or_(chosen, inside)
+                table = table.filter(chosen)
+            tables.append(table)
+        return pa.concat_tables(tables).combine_chunks()
+
+    def _summary(
+        self, inputs: Mapping[str, Sequence[Input]], found: Mapping[str, list[str]], bundle: Any
+    ) -> list[dict[str, Any]]:
+        """What the answers of every batch look like, with its role; by part when rows are split by hash."""
+        from mlops_assets.stages.evaluate import summary
+
+        if self._contract.split.by == "hash":
+            parts = {part: self._rows(inputs, found["test"], (part,)) for part in ("train", "validation", "test")}
+            return [summary(bundle, part, part, rows) for part, rows in parts.items() if rows.num_rows]
+        role_of = {batch: role for role in ("train", "validation", "embargo", "test") for batch in found[role]}
+        return [
+            summary(bundle, item.partition, role_of[item.partition], self.value(item, ["target"]))
+            for item in inputs["features"]
+            if item.version and item.partition in role_of
+        ]
+
+    def _earlier(self, stage: Stage, batch: str) -> list[Mapping[str, Any]]:
+        """Facts of the published batches just before this one, oldest first."""
+        asset = self._plan.graph.asset(stage.name)
+        heads = self._plan.heads(stage.name)
+        order = self._plan.calendar.sort({*heads, batch})
+        before = order[max(0, order.index(batch) - _TREND) : order.index(batch)]
+        return [self._facts_of(Input(asset, key, heads[key].version, heads[key].manifest)) for key in before]
+
+    def _facts_of(self, item: Input) -> Mapping[str, Any]:
+        key = (item.asset, item.partition, str(item.manifest))
+        if key not in self._facts:
+            self._facts[key] = self._plan.store.manifest(*key).facts
+        return self._facts[key]
