@@ -13,6 +13,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from mlops_assets.assets.code import remember_in
 from mlops_assets.errors import UserError
 from mlops_assets.home import Home
 
@@ -28,6 +29,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = _parser().parse_args(arguments)
     home = Home.from_environment()
     home.apply()
+    remember_in(home.cache)
     command: Callable[[argparse.Namespace, Home], int] = options.command
     try:
         return command(options, home)

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 
 import dagster as dg
 
+from mlops_assets.assets.code import remember_in
 from mlops_assets.assets.graph import Graph
 from mlops_assets.assets.steps import assets_of
 from mlops_assets.contract.load import load_contracts
@@ -22,6 +23,7 @@ def build_definitions(home: Home | None = None, contracts: Mapping[str, Contract
     """
     home = home or Home.from_environment()
     home.apply()
+    remember_in(home.cache)
     found = load_contracts(home.data) if contracts is None else contracts
     return dg.Definitions(
         assets=[assets for contract in found.values() for assets in assets_of(Graph(contract), home)],

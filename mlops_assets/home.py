@@ -26,6 +26,7 @@ OURS = "# Written by mlops_assets"
 
 DAGSTER_YAML = f"""{OURS} when this home was made; yours to change.
 telemetry: {{enabled: false}}
+nux: {{enabled: false}}
 
 # SQLite storages that keep their database engine: several times cheaper than the stock ones. DAGSTER_HOME names the
 # folder, so that a home can be moved.
@@ -122,6 +123,11 @@ class Home:
         return self.root / "reports"
 
     @property
+    def cache(self) -> Path:
+        """What costs time to find out again, and nothing else to lose."""
+        return self.root / "cache"
+
+    @property
     def unreported(self) -> Path:
         """Marks of what was published in the store and not yet told to Dagster."""
         return self.root / "unreported"
@@ -210,12 +216,14 @@ class Home:
 
     def _make_dagster(self) -> None:
         configuration = self.dagster / "dagster.yaml"
+        used_before = configuration.exists()
         if not configuration.exists():
             _write(configuration, DAGSTER_YAML)
         import dagster as dg
 
         with dg.DagsterInstance.from_config(str(self.dagster)) as instance:
-            if _text(configuration).startswith(OURS):
+            # New databases are made at this release's schema; migrating them would cost half a second for nothing.
+            if used_before and _text(configuration).startswith(OURS):
                 instance.upgrade()
 
     def _make_mlflow(self, version: str) -> None:

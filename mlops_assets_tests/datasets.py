@@ -16,7 +16,7 @@ sources:
   visits:
     files: "landing/visits_{{batch}}.csv"
     key: [visit]
-    event_time: {{column: day}}
+    event_time: day
     columns:
       visit: {{type: string, nullable: false, pattern: "v[0-9]+"}}
       day: {{type: date, nullable: false, format: "%Y-%m-%d"}}

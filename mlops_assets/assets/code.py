@@ -5,21 +5,37 @@ syntax tree without docstrings: reformatting or commenting makes nothing stale. 
 data, and libraries of others, whose versions are part of the environment's digest (``environment``).
 """
 
-import ast
+import contextlib
 import hashlib
-import importlib.metadata
-import importlib.util
 import json
+import os
 import platform
 import sys
 from collections.abc import Iterator, Sequence
 from functools import cache
 from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar
+
+if TYPE_CHECKING:
+    import ast
 
 _ROOT = Path(__file__).resolve().parent.parent
 _PACKAGE = _ROOT.name
 _SHAPES_ONLY = frozenset({f"{_PACKAGE}.contract.model", f"{_PACKAGE}.errors", f"{_PACKAGE}.checks.verdict"})
 """Modules that only declare shapes: their values reach a version through the settings."""
+
+
+def remember_in(folder: Path) -> None:
+    """Keep what is learned of source files in ``folder``: reading their syntax takes longer than all else at load.
+
+    An entry is named by the digest of the file's bytes and by Python's version, so it can never be out of date.
+    """
+    _Memory.file = folder / f"code-{sys.version_info.major}.{sys.version_info.minor}.json"
+    _Memory.known = {}
+    try:
+        _Memory.known = json.loads(_Memory.file.read_bytes())
+    except (FileNotFoundError, NotADirectoryError, ValueError):
+        return
 
 
 def code_version(modules: Sequence[str], files: Sequence[Path] = ()) -> str:
@@ -35,9 +51,12 @@ def code_version(modules: Sequence[str], files: Sequence[Path] = ()) -> str:
 @cache
 def environment() -> dict[str, str]:
     """Python, the platform and every installed distribution by version: what a result may depend on besides."""
-    found = {
-        dist.metadata["Name"].lower(): dist.version for dist in importlib.metadata.distributions() if dist.metadata["Name"]
-    }
+    found = {}
+    for folder in sys.path:
+        # The name of the folder says it: reading every distribution's metadata would cost a second.
+        for path in Path(folder or ".").glob("*.dist-info"):
+            name, _, version = path.name.removesuffix(".dist-info").rpartition("-")
+            found.setdefault(name.lower().replace("_", "-"), version)
     return {"python": platform.python_version(), "machine": platform.machine(), "system": sys.platform} | found
 
 
@@ -70,10 +89,40 @@ def _path(module: str) -> Path | None:
     return None
 
 
+class _Memory:
+    """What is known of source files, by the digest of their bytes: digest of the syntax tree, and imports."""
+
+    file: Path | None = None
+    known: ClassVar[dict[str, list[Any]]] = {}
+
+    @classmethod
+    def keep(cls, name: str, digest: str, imports: tuple[str, ...]) -> None:
+        """Add an entry; a cache that cannot be written is none, and costs only time."""
+        cls.known[name] = [digest, list(imports)]
+        if cls.file is None:
+            return
+        temporary = cls.file.with_suffix(f".{os.getpid()}")
+        with contextlib.suppress(OSError):
+            cls.file.parent.mkdir(parents=True, exist_ok=True)
+            temporary.write_text(json.dumps(cls.known))
+            temporary.replace(cls.file)
+
+
 @cache
 def _source(path: Path) -> tuple[str, tuple[str, ...]]:
     """The digest of a file's syntax tree without docstrings, and the project's modules that it imports."""
-    tree = ast.parse(path.read_bytes(), filename=str(path))
+    source = path.read_bytes()
+    name = hashlib.blake2b(source, digest_size=16).hexdigest()
+    if name not in _Memory.known:
+        _Memory.keep(name, *_read(source, path))
+    digest, imports = _Memory.known[name]
+    return digest, tuple(imports)
+
+
+def _read(source: bytes, path: Path) -> tuple[str, tuple[str, ...]]:
+    import ast
+
+    tree = ast.parse(source, filename=str(path))
     for node in ast.walk(tree):
         if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
             body = node.body
@@ -82,7 +131,9 @@ def _source(path: Path) -> tuple[str, tuple[str, ...]]:
     return hashlib.blake2b(ast.dump(tree).encode(), digest_size=16).hexdigest(), tuple(_imports(tree))
 
 
-def _imports(tree: ast.Module) -> Iterator[str]:
+def _imports(tree: "ast.Module") -> Iterator[str]:
+    import ast
+
     for node in ast.walk(tree):
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names if alias.name.split(".")[0] == _PACKAGE)

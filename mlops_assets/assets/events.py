@@ -12,7 +12,6 @@ from typing import Any
 
 import dagster as dg
 
-from mlops_assets.assets import dagster_private
 from mlops_assets.assets.graph import Graph, Stage, digest
 from mlops_assets.assets.publish import Outcome, Session, unmark
 from mlops_assets.assets.specs import Specs
@@ -43,6 +42,8 @@ class Reporter:
         checked = [evaluation(self._specs, stage, verdict, partition) for verdict in outcome.verdicts]
         checked = [each for each in checked if (each.asset_key, each.check_name) in selected]
         if outcome.failed or outcome.manifest is None:
+            from mlops_assets.assets import dagster_private
+
             dagster_private.log_partition(self._context, None, checked)
             return
         yield dg.MaterializeResult(
@@ -65,6 +66,9 @@ class Reporter:
 
     def log(self, outcomes: Sequence[Outcome]) -> None:
         """Log a batch's outcomes in order: for each its materialization, then the verdicts that judge it."""
+        # Storages and their SQLAlchemy are loaded by whoever runs, not by whoever only loads the graph.
+        from mlops_assets.assets import dagster_private
+
         with dagster_private.one_transaction(self._context.instance):
             for outcome in outcomes:
                 self._log(outcome)
@@ -93,6 +97,8 @@ class Reporter:
             materialization = dg.AssetMaterialization(key, partition=partition, metadata=shown, tags=versions)
         elif self._session.plan.branch != "main":
             return
+        from mlops_assets.assets import dagster_private
+
         checked = [evaluation(self._specs, stage, verdict, partition) for verdict in outcome.verdicts]
         target = dagster_private.log_partition(self._context, materialization, checked)
         if target is not None:
@@ -124,6 +130,8 @@ class Reporter:
 
     def _pointer(self, key: dg.AssetKey, partitions: Sequence[str | None]) -> int | None:
         """The newest event that Dagster has of the partitions that were read."""
+        from mlops_assets.assets import dagster_private
+
         unknown = [partition for partition in partitions if (key, partition) not in self._pointers]
         if unknown:
             named = None if unknown == [None] else [str(partition) for partition in unknown]

@@ -152,7 +152,7 @@ class Workbench:
         from mlops_assets.stages import evaluate, train
 
         models = [*self._contract.baselines, *self._contract.candidates]
-        threads = len(os.sched_getaffinity(0))
+        threads = int(os.environ.get("OMP_NUM_THREADS") or 1)
         if stage.name == "candidate_model":
             rows = self._rows(by_stage, [*found["train"], *found["validation"]], ("train", "validation"))
             bundle = train.fit(self._contract, rows, models, threads, self._contract.candidates[0].name)

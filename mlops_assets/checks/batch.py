@@ -113,12 +113,12 @@ def _complete(look: _Look, check: Check) -> Verdict:
 
 def _final_newline(look: _Look, check: Check) -> Verdict:
     without = [str(file["name"]) for file in look.files if not file["final_newline"]]
-    usual = sum(bool(facts.get("final_newline", True)) for facts in look.earlier) * 2 > len(look.earlier)
     if not without:
         return verdict_of(check, 0, len(look.files), "Every file ends with a line end.")
+    ended = sum(bool(facts.get("final_newline", True)) for facts in look.earlier)
     sentence = f"{_listed(without)} {'ends' if len(without) == 1 else 'end'} without a line end"
-    if not usual:
-        return verdict_of(check, 0, len(look.files), f"{sentence}, which is usual here.")
+    if look.earlier and ended * 2 <= len(look.earlier):
+        return verdict_of(check, 0, len(look.files), f"{sentence}, as most batches before do.")
     sentence += ", unlike the batches before: the end may be missing." if look.earlier else ": the end may be missing."
     return verdict_of(check, len(without), len(look.files), sentence)
 

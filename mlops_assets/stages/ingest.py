@@ -45,7 +45,8 @@ def read_source(contract: Contract, source: Source, files: Sequence[Delivery], b
             problems.extend(error.sentences)
             continue
         table, elsewhere = _of_batch(contract, source, rows.table, batch)
-        facts.append({"name": delivery.name, **rows.facts, "rows": table.num_rows, "elsewhere": elsewhere})
+        mine = {"rows": table.num_rows, "unsplit": table.num_rows - table[PROBLEM].null_count, "elsewhere": elsewhere}
+        facts.append({"name": delivery.name, **rows.facts, **mine})
         tables.append(_named(delivery, table))
     if problems:
         raise DeliveryError(*problems)

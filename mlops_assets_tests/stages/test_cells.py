@@ -1,0 +1,191 @@
+"""What texts become, what is told of those that do not, and that nothing is rounded or guessed."""
+
+from datetime import date
+from typing import Any
+
+import pyarrow as pa
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from mlops_assets.contract.model import FileFormat
+from mlops_assets.stages.cells import castable, judge
+from mlops_assets_tests.stages.build import at, column
+
+FORMAT = FileFormat(missing=("", "NA"))
+
+
+def judged(kind: str, *texts: str | None, **rules: Any) -> tuple[list[Any], list[str]]:
+    """What is read of the texts, and every sentence."""
+    found = judge(column("x", kind, **rules), FORMAT, pa.array(texts, pa.string()))
+    return found.values.to_pylist(), [fault.sentence for faults in found.faults.values() for fault in faults]
+
+
+def told(kind: str, text: str | None, **rules: Any) -> str:
+    """The one sentence about a text."""
+    sentences = judged(kind, text, **rules)[1]
+    assert len(sentences) == 1
+    return sentences[0]
+
+
+@pytest.mark.parametrize(
+    ("kind", "text", "value"),
+    [
+        ("int64", "007", 7),
+        ("int64", "+5", 5),
+        ("int64", "-0", 0),
+        ("int64", "-9223372036854775808", -(2**63)),
+        ("int64", "0000000000000000000000001", 1),
+        ("float64", ".5", 0.5),
+        ("float64", "5.", 5.0),
+        ("float64", "+1e3", 1000.0),
+        ("float64", "1e-320", 1e-320),
+        ("float64", "0.0e-999", 0.0),
+        ("boolean", "TRUE", True),
+        ("boolean", "0", False),
+        ("date", "2024-02-29", date(2024, 2, 29)),
+        ("timestamp", "2024-01-05", at("2024-01-05")),
+        ("timestamp", "2024-01-05 10:30", at("2024-01-05T10:30")),
+        ("timestamp", "2024-01-05T10:30:15.5Z", at("2024-01-05T10:30:15.500000")),
+        ("string", "007", "007"),
+        ("string", " Nan ", " Nan "),
+        ("string", "NA", None),
+        ("int64", "", None),
+    ],
+)
+def test_what_is_read(kind: str, text: str, value: object) -> None:
+    assert judged(kind, text) == ([value], [])
+
+
+@pytest.mark.parametrize(
+    ("kind", "text", "sentence"),
+    [
+        ("int64", "0x10", "x: '0x10' is not a whole number"),
+        ("int64", "1.0", "x: '1.0' is not a whole number"),
+        ("int64", " 1", "x: ' 1' is not a whole number"),
+        ("int64", "1\n", r"x: '1\n' is not a whole number"),
+        ("int64", "٣", "x: '٣' is not a whole number"),
+        ("int64", "9223372036854775808", "x: '9223372036854775808' does not fit in 64 bits"),
+        ("float64", "1e999", "x: '1e999' is not a number that can be kept exactly enough"),
+        ("float64", "1e-999", "x: '1e-999' is not a number that can be kept exactly enough"),
+        ("float64", "NaN", "x: 'NaN' is not a number"),
+        ("float64", "inf", "x: 'inf' is not a number"),
+        ("float64", "0x1p3", "x: '0x1p3' is not a number"),
+        ("float64", "$3", "x: '$3' is not a number"),
+        ("boolean", "yes", "x: 'yes' is not true or false"),
+        ("date", "2023-02-29", "x: '2023-02-29' is not a date (YYYY-MM-DD)"),
+        ("date", "20240105", "x: '20240105' is not a date (YYYY-MM-DD)"),
+        ("date", "2024-1-5", "x: '2024-1-5' is not a date (YYYY-MM-DD)"),
+        ("timestamp", "2024-01-05T24:00", "x: '2024-01-05T24:00' is not a time (YYYY-MM-DDTHH:MM:SS)"),
+        ("timestamp", "2024-01-05T10:00+02:00", "x: '2024-01-05T10:00+02:00' is not a time (YYYY-MM-DDTHH:MM:SS)"),
+        ("int64", "y" * 60, f"x: '{'y' * 39}…' is not a whole number"),
+        ("int64", "\x1b[31m", r"x: '\x1b[31m' is not a whole number"),
+    ],
+)
+def test_what_is_not(kind: str, text: str, sentence: str) -> None:
+    assert told(kind, text) == sentence
+
+
+def test_a_bad_time_does_not_spoil_the_good_ones() -> None:
+    values, sentences = judged("timestamp", "2024-01-05T10:00:00", "2024-02-30", "2024-01-06T00:00:60")
+    assert values == [at("2024-01-05T10:00"), None, None]
+    assert len(sentences) == 2
+
+
+@pytest.mark.parametrize(
+    ("kind", "pattern", "text", "value"),
+    [
+        ("date", "%d.%m.%Y", "05.01.2024", date(2024, 1, 5)),
+        ("date", "%d.%m.%Y", "5.1.2024", date(2024, 1, 5)),
+        ("date", "%d.%m.%y", "05.01.24", date(2024, 1, 5)),
+        ("date", "%Y-%m", "2024-03", date(2024, 3, 1)),
+        ("timestamp", "%Y-%m-%dT%H:%M:%SZ", "2024-01-05T10:00:00Z", at("2024-01-05T10:00")),
+        ("timestamp", "%Y-%m-%dT%H:%M:%S%z", "2024-01-05T10:00:00+02:00", at("2024-01-05T08:00")),
+        ("timestamp", "%d %b %Y %I:%M %p", "05 Jan 2024 01:30 PM", at("2024-01-05T13:30")),
+    ],
+)
+def test_formats(kind: str, pattern: str, text: str, value: object) -> None:
+    assert judged(kind, text, format=pattern) == ([value], [])
+
+
+@pytest.mark.parametrize("text", ["2024-02-30", "2024-01-05x", "05.01.2024", "2024-01-05 10", "2024-00-05"])
+def test_a_text_in_another_format_is_unreadable(text: str) -> None:
+    assert told("date", text, format="%Y-%m-%d") == f"x: {text!r} is not written as %Y-%m-%d"
+
+
+@given(st.dates(min_value=date(1, 1, 1)))
+def test_formats_agree_with_python(day: date) -> None:
+    text = f"{day.day:02}/{day.month:02}/{day.year:04}"
+    assert judged("date", text, format="%d/%m/%Y") == ([day], [])
+
+
+@given(st.floats(allow_nan=False, allow_infinity=False))
+def test_numbers_are_read_exactly(number: float) -> None:
+    assert judged("float64", repr(number))[0] == [number]
+
+
+def test_a_decimal_comma() -> None:
+    form = FileFormat(delimiter=";", decimal=",")
+    found = judge(column("x", "float64"), form, pa.array(["1,5", "1.5", "1,2,3"]))
+    assert found.values.to_pylist() == [1.5, None, None]
+
+
+@pytest.mark.parametrize(
+    ("kind", "text", "rules", "sentence"),
+    [
+        ("int64", "", {"nullable": False}, "x: has no value"),
+        ("int64", "-1", {"minimum": 0}, "x: '-1' is below the minimum 0"),
+        ("float64", "2.5", {"maximum": 2}, "x: '2.5' is above the maximum 2"),
+        ("date", "2023-12-31", {"minimum": "2024-01-01"}, "x: '2023-12-31' is below the minimum 2024-01-01"),
+        (
+            "timestamp",
+            "2025-01-01",
+            {"maximum": "2024-12-31T12:00"},
+            "x: '2025-01-01' is above the maximum 2024-12-31T12:00",
+        ),
+        ("string", "c", {"values": ("a", "b")}, "x: 'c' is not one of a, b"),
+        ("int64", "3", {"values": (1, 2)}, "x: '3' is not one of 1, 2"),
+        ("date", "2024-01-02", {"values": ("2024-01-01",)}, "x: '2024-01-02' is not one of 2024-01-01"),
+        ("string", "AB1\n", {"pattern": "[A-Z0-9]+"}, r"x: 'AB1\n' does not match the pattern [A-Z0-9]+"),
+        ("string", "z", {"values": tuple("abcdefghi")}, "x: 'z' is not one of the 9 declared values"),
+    ],
+)
+def test_rules(kind: str, text: str, rules: dict[str, Any], sentence: str) -> None:
+    assert told(kind, text, **rules) == sentence
+
+
+def test_limits_are_inclusive_and_missing_values_break_no_rule() -> None:
+    assert judged("int64", "0", "9", "", minimum=0, maximum=9, values=(0, 9)) == ([0, 9, None], [])
+
+
+def test_every_broken_rule_is_told() -> None:
+    assert judged("string", "abc", values=("x",), pattern="[0-9]+")[1] == [
+        "x: 'abc' is not one of x",
+        "x: 'abc' does not match the pattern [0-9]+",
+    ]
+
+
+def test_labels_hold_no_values() -> None:
+    found = judge(column("x", "int64", minimum=5), FORMAT, pa.array(["3", "y"]))
+    assert [fault.label for faults in found.faults.values() for fault in faults] == [
+        "x: is not a whole number",
+        "x: is below the minimum",
+    ]
+
+
+def test_a_sensitive_value_is_not_shown() -> None:
+    assert told("int64", "secret", roles=frozenset({"sensitive"})) == "x: a value is not a whole number"
+    assert told("string", "s", pattern="t", roles=frozenset({"sensitive"})) == "x: a value does not match the pattern t"
+
+
+def test_missing_words_of_one_column() -> None:
+    assert judged("int64", "-", "NA", "5", missing=("-",)) == ([None, None, 5], [])
+
+
+def test_which_types_may_become_which() -> None:
+    assert castable(pa.int8(), "float64")
+    assert castable(pa.string(), "date")
+    assert castable(pa.null(), "boolean")
+    assert not castable(pa.int64(), "string")
+    assert not castable(pa.bool_(), "int64")
+    assert not castable(pa.decimal128(5, 2), "float64")
