@@ -154,7 +154,9 @@ class Workbench:
         models = [*self._contract.baselines, *self._contract.candidates]
         threads = int(os.environ.get("OMP_NUM_THREADS") or 1)
         if stage.name == "candidate_model":
-            rows = self._rows(by_stage, [*found["train"], *found["validation"]], ("train", "validation"))
+            # By hash a batch has both roles and counts once.
+            seen = self._plan.calendar.sort({*found["train"], *found["validation"]})
+            rows = self._rows(by_stage, seen, ("train", "validation"))
             bundle = train.fit(self._contract, rows, models, threads, self._contract.candidates[0].name)
             facts = {"seed": bundle["seed"], "training": bundle["training"], "thresholds": bundle["thresholds"]}
             return Made(bundle, facts)

@@ -169,8 +169,8 @@ def test_an_edit_within_the_same_second_is_seen(tmp_path: Path) -> None:
         (
             "",
             (
-                "shop/dataset.yaml:31: the feature 'f' should be a function of that name in shop/features.py, and there "
-                "is none."
+                "shop/dataset.yaml:31: the feature 'f' should be a function of that name in shop/features.py, and "
+                "there is none."
             ),
         ),
         (
