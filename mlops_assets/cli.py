@@ -19,8 +19,10 @@ from mlops_assets.home import Home
 
 if TYPE_CHECKING:
     from mlops_assets.assets.graph import Graph
+    from mlops_assets.assets.plan import Plan
     from mlops_assets.assets.publish import Outcome
     from mlops_assets.assets.runs import Summary
+    from mlops_assets.checks.verdict import Verdict
     from mlops_assets.contract.model import Contract
 
 
@@ -93,7 +95,7 @@ def _run(options: argparse.Namespace, home: Home) -> int:
         runner = Runner(graph, home, progress)
         summary = runner.run(_asked(options, runner))
         progress.end()
-        _summarise(graph, home, runner.plan.releases, summary, time.monotonic() - started)
+        _summarise(home, runner.plan, summary, time.monotonic() - started)
         code = max(code, int(summary.failed))
     return code
 
@@ -146,43 +148,55 @@ class _Progress:
             print("\r\x1b[K", end="")
 
 
-def _summarise(graph: "Graph", home: Home, releases: Sequence[str], summary: "Summary", seconds: float) -> None:
+def _summarise(home: Home, plan: "Plan", summary: "Summary", seconds: float) -> None:
     from mlops_assets.assets.publish import report_path
 
-    name = graph.contract.name
+    name = plan.graph.contract.name
     if summary.notes:
         print()
         for note in dict.fromkeys(summary.notes):
             print(f"Note: {note}")
-    failed = [outcome for outcome in summary.outcomes if outcome.failed]
-    if failed or summary.repeated or summary.crashes:
-        print("\nRefused:")
-        for outcome in failed:
-            for sentence in outcome.sentences:
-                print(f"- {sentence}")
-            for verdict in outcome.verdicts:
-                for example in verdict.examples[:10] if verdict.blocks else ():
-                    print(f"    {example}")
-        for _, _, standing in summary.repeated:
-            print(f"- {standing.sentence}" + (" (as before)" if standing.refusal else ""))
-        for crash in summary.crashes:
-            print(f"- {crash}")
-        print("Whatever was published before stays readable. Mend the delivery and run again.")
-    if not summary.outcomes and not failed:
+    if summary.failed:
+        _show_refusals(plan, summary)
+    if not summary.outcomes and not summary.failed:
         print(f"{name}: nothing to do, {summary.current} versions are current ({seconds:.1f} s).")
     else:
         print(
             f"\n{name}: {summary.count('computed')} computed, {summary.count('reused') + summary.current} reused or current, "
-            f"{summary.count('audited')} audited again, {len(failed) + len(summary.repeated)} refused, "
+            f"{summary.count('audited')} audited again, {summary.refused} refused, "
             f"in {summary.runs} Dagster run(s) and {seconds:.1f} s."
         )
-    for release in reversed(releases):
+    for release in reversed(plan.releases):
         report = report_path(home, name, release, "report.html")
         if report.is_file():
             print(f"Report: {report}")
             break
     if summary.outcomes:
         print(f"Next: mlops-assets status {name} | mlops-assets dev (the graph in the Dagster UI) | mlops-assets run {name}")
+
+
+def _show_refusals(plan: "Plan", summary: "Summary") -> None:
+    from mlops_assets.assets.publish import evidence, verdicts_of
+
+    print("\nRefused:")
+    for outcome in summary.outcomes:
+        if outcome.failed:
+            for sentence in outcome.sentences:
+                print(f"- {sentence}")
+            _show_examples(outcome.verdicts)
+    for _, _, standing in summary.repeated:
+        print(f"- {standing.sentence}" + (" (as before)" if standing.refusal else ""))
+        if standing.refusal:
+            _show_examples(verdicts_of(standing.refusal, evidence(plan.store, standing.refusal)))
+    for crash in summary.crashes:
+        print(f"- {crash}")
+    print("Whatever was published before stays readable. Mend the delivery and run again.")
+
+
+def _show_examples(verdicts: "Sequence[Verdict]") -> None:
+    for verdict in verdicts:
+        for example in verdict.examples[:10] if verdict.blocks else ():
+            print(f"    {example}")
 
 
 def _deliver(options: argparse.Namespace, home: Home) -> int:
@@ -235,8 +249,8 @@ def _env(options: argparse.Namespace, home: Home) -> int:
     del options
     home.initialise()
     home.initialise_dagster()
-    for name, value in home.environment().items():
-        print(f"export {name}={shlex.quote(value)}")
+    for name in home.environment():
+        print(f"export {name}={shlex.quote(os.environ[name])}")  # what was set before stays, see ``Home.apply``
     return 0
 
 

@@ -216,14 +216,12 @@ class Home:
 
     def _make_dagster(self) -> None:
         configuration = self.dagster / "dagster.yaml"
-        used_before = configuration.exists()
         if not configuration.exists():
             _write(configuration, DAGSTER_YAML)
         import dagster as dg
 
         with dg.DagsterInstance.from_config(str(self.dagster)) as instance:
-            # New databases are made at this release's schema; migrating them would cost half a second for nothing.
-            if used_before and _text(configuration).startswith(OURS):
+            if _text(configuration).startswith(OURS):
                 instance.upgrade()
 
     def _make_mlflow(self, version: str) -> None:

@@ -44,7 +44,7 @@ def code_version(modules: Sequence[str], files: Sequence[Path] = ()) -> str:
     for name, tree in sorted(_closure(tuple(modules)).items()):
         hasher.update(f"{name}={tree}\n".encode())
     for path in sorted(files):
-        hasher.update(f"{path.name}={_source(path)[0]}\n".encode())
+        hasher.update(f"{path.name}={_source(path)[0]}\n".encode())  # never remembered: it changes under a process
     return hasher.hexdigest()
 
 
@@ -75,7 +75,7 @@ def _closure(modules: tuple[str, ...]) -> dict[str, str]:
         path = _path(name)
         if name in found or name in _SHAPES_ONLY or path is None:
             continue
-        found[name], imports = _source(path)
+        found[name], imports = _module(path)
         waiting.extend(imports)
     return found
 
@@ -109,6 +109,11 @@ class _Memory:
 
 
 @cache
+def _module(path: Path) -> tuple[str, tuple[str, ...]]:
+    """As ``_source``, of a module of ours: this process runs what it has loaded."""
+    return _source(path)
+
+
 def _source(path: Path) -> tuple[str, tuple[str, ...]]:
     """The digest of a file's syntax tree without docstrings, and the project's modules that it imports."""
     source = path.read_bytes()

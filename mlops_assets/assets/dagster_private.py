@@ -18,6 +18,7 @@ import sqlalchemy
 from dagster._core.definitions.asset_checks.asset_check_evaluation import (
     AssetCheckEvaluationTargetMaterializationData as Target,
 )
+from dagster._core.definitions.source_asset import SYSTEM_METADATA_KEY_SOURCE_ASSET_OBSERVATION
 from dagster._core.event_api import PartitionKeyFilter
 from dagster._core.definitions.asset_checks.asset_check_evaluation import AssetCheckEvaluationPlanned
 from dagster._core.events.log import EventLogEntry
@@ -43,6 +44,7 @@ __all__ = [
     "latest_storage_ids",
     "log_partition",
     "one_transaction",
+    "passed_on",
 ]
 
 # Seconds a writer waits for another one before SQLite says that the database is locked.
@@ -353,3 +355,13 @@ def latest_check(
         [key], partition_filter=PartitionKeyFilter(key=partition)
     )
     return records.get(key)
+
+
+def passed_on(key: dg.AssetKey) -> dg.Output[None]:
+    """Lets the steps below an asset go on whose events were logged already: without an output Dagster skips them.
+
+    The mark keeps Dagster from logging a materialization of its own.
+    """
+    return dg.Output(
+        None, output_name=key.to_python_identifier(), metadata={SYSTEM_METADATA_KEY_SOURCE_ASSET_OBSERVATION: True}
+    )

@@ -190,7 +190,7 @@ def metadata(graph: Graph, outcome: Outcome) -> dict[str, Any]:
     for name, value in manifest.facts.items():
         if isinstance(value, int | float | str):
             shown[f"fact/{name}"] = value
-    shown |= outcome.preview.get("links", {})
+    shown |= outcome.preview.get("links", {}) | outcome.preview.get("numbers", {})
     if "rows" in outcome.preview:
         shown["preview"] = dg.MetadataValue.md(_markdown(outcome.preview["rows"]))
     for name, picture in outcome.preview.get("plots", {}).items():

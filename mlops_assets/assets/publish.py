@@ -28,6 +28,7 @@ from mlops_assets.store.names import segment
 from mlops_assets.store.store import Store
 
 Status = Literal["computed", "reused", "audited", "refused", "stopped"]
+Mark = Literal["news", "again"]
 
 _EVIDENCE = "evidence.json"
 
@@ -89,8 +90,7 @@ class Session:
         """
         stopped = self._stopped_by(stage, batch)
         if stopped:
-            self._failed[stage.name, batch] = stopped
-            return Outcome(stage.name, batch, "stopped", sentences=(stopped,))
+            return self._refused(Outcome(stage.name, batch, "stopped", sentences=(stopped,)))
         try:
             resolution = self.plan.resolve(stage, batch)
         except RefusedError as error:
@@ -121,12 +121,7 @@ class Session:
 
     def is_news(self, outcome: Outcome) -> bool:
         """Whether nobody but the store knows of this outcome yet."""
-        return is_marked(self.home, self.plan.branch, self.graph.asset(outcome.stage), outcome.batch)
-
-    def evidence(self, manifest: Manifest) -> dict[str, list[str]]:
-        """The examples of failing rows by check, from the blob that a purge can reach."""
-        blob = manifest.attachments.get(_EVIDENCE)
-        return {} if blob is None else dict(json.loads(self.store.bytes(blob)))
+        return marked(self.home, self.plan.branch, self.graph.asset(outcome.stage), outcome.batch) == "news"
 
     def _stopped_by(self, stage: Stage, batch: str) -> str | None:
         for upstream in stage.upstream:
@@ -150,7 +145,7 @@ class Session:
 
     def _again(self, stage: Stage, manifest: Manifest) -> Outcome:
         """Publish a recorded version once more, or repeat its refusal."""
-        verdicts = verdicts_of(manifest, self.evidence(manifest))
+        verdicts = verdicts_of(manifest, evidence(self.store, manifest))
         if not manifest.accepted:
             return self._refused(Outcome(stage.name, manifest.batch, "refused", manifest, verdicts, manifest.sentences))
         return self._publish(stage, Outcome(stage.name, manifest.batch, "reused", manifest, verdicts))
@@ -277,13 +272,18 @@ class Session:
                 path.write_bytes(self.store.bytes(blob))
 
     def _told(self, stage: Stage, outcome: Outcome) -> Outcome:
-        """Say which inputs are last good versions because newer ones were refused."""
+        """Say which inputs are last good versions because newer ones were refused, and show what a report says."""
         assert outcome.manifest is not None
-        notes = self.plan.notes(stage, outcome.batch)
-        return replace(outcome, sentences=tuple(notes))
+        if stage.kind == "json" and not outcome.preview:
+            made = Made(self.store.get(outcome.manifest), dict(outcome.manifest.facts))
+            outcome = replace(outcome, preview=self._bench.preview(stage, made))
+        return replace(outcome, sentences=tuple(self.plan.notes(stage, outcome.batch)))
 
     def _refused(self, outcome: Outcome) -> Outcome:
         self._failed[outcome.stage, outcome.batch] = " ".join(outcome.sentences)
+        if outcome.batch in self.plan.heads(outcome.stage):
+            # Dagster shows the batch as failed until it hears again of the version that stays published.
+            mark(self.home, self.plan.branch, self.graph.asset(outcome.stage), outcome.batch, "again")
         return outcome
 
     def _name(self, stage: str, batch: str) -> str:
@@ -291,11 +291,17 @@ class Session:
         return asset if batch == self.graph.whole else f"{asset} [{batch}]"
 
 
-def verdicts_of(manifest: Manifest, evidence: Mapping[str, Sequence[str]] | None = None) -> tuple[Verdict, ...]:
+def verdicts_of(manifest: Manifest, examples: Mapping[str, Sequence[str]] | None = None) -> tuple[Verdict, ...]:
     """A manifest's verdicts as value objects, with examples where evidence is given."""
     return tuple(
-        Verdict(**{**record, "examples": tuple((evidence or {}).get(record["check"], ()))}) for record in manifest.verdicts
+        Verdict(**{**record, "examples": tuple((examples or {}).get(record["check"], ()))}) for record in manifest.verdicts
     )
+
+
+def evidence(store: Store, manifest: Manifest) -> dict[str, list[str]]:
+    """The examples of failing rows by check, from the blob that a purge can reach."""
+    blob = manifest.attachments.get(_EVIDENCE)
+    return {} if blob is None else dict(json.loads(store.bytes(blob)))
 
 
 def report_path(home: Home, dataset: str, release: str, name: str, *, accepted: bool = True) -> Path:
@@ -303,11 +309,17 @@ def report_path(home: Home, dataset: str, release: str, name: str, *, accepted: 
     return home.reports / segment(dataset) / segment(release) / (name if accepted else f"refused-{name}")
 
 
-def mark(home: Home, branch: str, asset: str, batch: str) -> None:
-    """Note that Dagster is to be told of a head; taken away by ``unmark`` once it was."""
+def mark(home: Home, branch: str, asset: str, batch: str, why: Mark = "news") -> None:
+    """Note that Dagster is to be told of a head; taken away by ``unmark`` once it was.
+
+    ``news`` is a head it does not know, ``again`` one that it knows and hides behind a refusal; news stay news.
+    """
     path = _mark(home, branch, asset, batch)
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.touch()
+    if why == "news":
+        path.write_bytes(b"")
+    elif not path.exists():
+        path.write_text(why)
 
 
 def unmark(home: Home, branch: str, asset: str, batch: str) -> None:
@@ -315,9 +327,12 @@ def unmark(home: Home, branch: str, asset: str, batch: str) -> None:
     _mark(home, branch, asset, batch).unlink(missing_ok=True)
 
 
-def is_marked(home: Home, branch: str, asset: str, batch: str) -> bool:
-    """Whether Dagster lacks this head."""
-    return _mark(home, branch, asset, batch).exists()
+def marked(home: Home, branch: str, asset: str, batch: str) -> Mark | None:
+    """What Dagster is to be told of a head, if anything."""
+    try:
+        return "again" if _mark(home, branch, asset, batch).stat().st_size else "news"
+    except FileNotFoundError:
+        return None
 
 
 def _mark(home: Home, branch: str, asset: str, batch: str) -> Path:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from mlops_assets.assets.graph import Graph, Stage
 from mlops_assets.assets.plan import Plan, Standing
-from mlops_assets.assets.publish import Outcome, is_marked, mark
+from mlops_assets.assets.publish import Outcome, mark, marked
 from mlops_assets.errors import RefusedError, UserError
 from mlops_assets.home import Home
 from mlops_assets.store.store import Store
@@ -51,6 +51,11 @@ class Summary:
     def failed(self) -> bool:
         """Whether something that was asked for has no accepted current version."""
         return bool(self.repeated or self.crashes or any(outcome.failed for outcome in self.outcomes))
+
+    @property
+    def refused(self) -> int:
+        """How many stages of batches have no accepted current version."""
+        return len(self.repeated) + sum(outcome.failed for outcome in self.outcomes)
 
     def count(self, status: str) -> int:
         """How many stages of batches ended in a status."""
@@ -139,11 +144,13 @@ class Runner:
         return todo
 
     def _untold(self, stage: Stage, batch: str) -> bool:
-        return (
-            self.home.branch == "main"
-            and batch in self.plan.heads(stage.name)
-            and is_marked(self.home, self.home.branch, self.graph.asset(stage.name), batch)
-        )
+        """Whether Dagster lacks the head, or hides it behind a refusal that no longer holds, here or above."""
+        if self.home.branch != "main" or batch not in self.plan.heads(stage.name):
+            return False
+        found = marked(self.home, self.home.branch, self.graph.asset(stage.name), batch)
+        if found != "again":
+            return found == "news"
+        return self.plan.standing(stage, batch).state == "current" and not self.plan.notes(stage, batch)
 
     def _run_scope(self, scope: Any, todo: dict[str, list[Stage]]) -> None:
         if not todo:

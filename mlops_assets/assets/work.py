@@ -78,7 +78,13 @@ class Workbench:
         if stage.name == "evaluation_report":
             from mlops_assets.report.plots import names, svg
 
-            return {"plots": {name: svg(name, made.value) for name in names(made.value)}}
+            numbers = {
+                metric if model == made.facts["candidate"] else f"{metric}/{model}": value
+                for model, metrics in made.facts["models"].items()
+                for metric, value in metrics.items()
+                if value is not None
+            }
+            return {"plots": {name: svg(name, made.value) for name in names(made.value)}, "numbers": numbers}
         if stage.kind != "table" or self._contract.sensitive() or stage.name == "quarantine":
             return {}
         return {"rows": made.value.slice(0, _PREVIEW_ROWS).to_pylist()}

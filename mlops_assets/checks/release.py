@@ -175,7 +175,7 @@ def _groups(report: Mapping[str, Any]) -> Verdict:
     elif named:
         sentence = f"{len(named)} of {looked} groups are surely treated otherwise than the whole; the report names them."
     else:
-        sentence = f"None of {looked} groups is surely treated worse than the whole."
+        sentence = f"None of {looked} groups is surely treated otherwise than the whole."
     if small:
         sentence += f" {small} smaller groups have too few rows to say."
     return verdict_of(GROUPS, len(named), looked, sentence, examples=tuple(examples), threshold=0.0)
@@ -194,13 +194,17 @@ def _complaints(task: str, group: Mapping[str, Any], overall: Mapping[str, Any],
         told.append(f"{name} {_number(span['value'])}{_interval(span)}, {_number(whole)} over all")
     gap = group["gap"]
     if gap["low"] is not None and (gap["low"] > bias + GROUP or gap["high"] < bias - GROUP):
-        told.append(f"probabilities {gap['value'] * 100:+.1f} points off, {bias * 100:+.1f} over all")
+        told.append(f"probabilities {_off(gap['value'])}, {_off(bias)} over all")
     return told
 
 
 def _chosen(report: Mapping[str, Any]) -> Mapping[str, Any]:
     found: Mapping[str, Any] = next(model for model in report["models"] if model["name"] == report["candidate"])
     return found
+
+
+def _off(gap: float) -> str:
+    return f"{abs(gap) * 100:.1f} points too {'high' if gap > 0 else 'low'}"
 
 
 def _number(value: float) -> str:

@@ -87,6 +87,7 @@ section{{margin-top:3.2rem}}
 h2{{font-size:1.35rem;line-height:1.25;letter-spacing:-.01em;margin-bottom:.35rem}}
 .by{{margin-top:1.8rem}}.by .note{{margin-top:.5rem}}
 .note{{color:var(--soft);max-width:46em;margin-bottom:1rem;font-size:.95rem;text-wrap:pretty}}
+.pair>section{{min-width:0}}.pair>.note{{margin:0}}
 .pair{{display:grid;grid-template-columns:repeat(auto-fit,minmax(min(100%,400px),1fr));gap:1.6rem 2.4rem;align-items:start}}
 figure{{min-width:0;break-inside:avoid}}
 figcaption{{font-weight:600;margin-bottom:.5rem}}
@@ -100,7 +101,7 @@ caption{{text-align:left;font-weight:600;padding-bottom:.4rem}}
 th,td{{text-align:left;vertical-align:top;padding:.5rem .9rem .5rem 0;border-bottom:1px solid var(--line)}}
 thead th{{font-weight:500;color:var(--soft);font-size:.86rem;vertical-align:bottom;border-bottom-color:var(--mute)}}
 tbody th{{font-weight:600}}
-td.n,th.n{{text-align:right}}
+td.n,th.n{{text-align:right}}th.w{{padding-left:1.6em}}
 td:last-child,th:last-child{{padding-right:0}}
 tr{{break-inside:avoid}}
 small{{font-size:.84rem;font-weight:400;color:var(--soft);display:block;line-height:1.4}}
@@ -109,8 +110,12 @@ th.mine,td.mine{{padding-left:.9rem}}
 thead th.mine{{color:var(--accent);font-weight:640}}
 .up{{color:var(--good)}}.down{{color:var(--bad)}}
 .metrics td{{white-space:nowrap}}
-.metrics thead th{{min-width:8.4em}}
-.metrics tbody th{{min-width:11em}}
+.metrics td,.metrics thead th:not(:first-child){{min-width:9em;padding-left:.9rem}}
+.metrics tbody th{{min-width:10em;max-width:22em}}
+.groups thead th{{max-width:9em}}
+.groups td,.groups tbody th{{vertical-align:middle;padding-top:.32rem;padding-bottom:.32rem}}
+.groups svg{{margin-left:.2rem}}
+.wide{{column-gap:2.4rem}}
 ul.plainlist{{list-style:none;padding:0;max-width:46em}}
 ul.plainlist li{{padding:.55rem 0 .55rem 1.1rem;border-left:3px solid var(--line);margin-bottom:.5rem}}
 .mark{{font-weight:640;white-space:nowrap}}
@@ -153,8 +158,7 @@ def html(report: Mapping[str, Any], provenance: Provenance) -> str:
         _against(report),
         *{"binary": _binary, "multiclass": _multiclass, "regression": _regression}[report["task"]](report),
         _groups(report),
-        _importance(report),
-        _batches(report),
+        f'<div class="pair wide">{_importance(report)}{_batches(report)}</div>',
         _made(report, provenance),
     ]
     return (
@@ -186,12 +190,12 @@ def _facts(report: Mapping[str, Any]) -> list[tuple[str, str, str]]:
     primary, rows = report["primary"], report["rows"]
     chosen = _chosen(report)
     reach = chosen["metrics"][primary]
-    told = [(metric_name(report, primary), figure(reach["value"]), f"95 %: {span(reach['low'], reach['high']) or 'not known'}")]
+    told = [(metric_name(report, primary), figure(reach["value"]), f"95%: {span(reach['low'], reach['high']) or 'not known'}")]
     rivals = [(name, versus[primary]) for name, versus in chosen["versus"].items() if versus[primary]["value"] is not None]
     if rivals:
         # the strongest rival is the one the candidate beats by the least
         name, gap = min(rivals, key=lambda rival: rival[1]["value"])
-        told.append((f"better than {plain(name)} by", figure(gap["value"]), f"95 %: {span(gap['low'], gap['high']) or 'not known'}"))
+        told.append((f"better than {plain(name)} by", figure(gap["value"]), f"95%: {span(gap['low'], gap['high']) or 'not known'}"))
     told.append(("test rows with an answer", f"{rows['answered']:,}", f"fitted to {report['train']['rows']:,}"))
     if report["task"] == "binary":
         name = f"of them {answer(report)[0]}"
@@ -250,11 +254,12 @@ def _against(report: Mapping[str, Any]) -> str:
         f'<table class="metrics"><thead><tr><th scope="col">Metric</th>{head}</tr></thead><tbody>{"".join(rows)}</tbody></table>',
     )
     note = (
-        f"All models saw the same {report['rows']['answered']:,} test rows. Below each number its 95 % interval from "
+        f"All models saw the same {report['rows']['answered']:,} test rows. Below each number its 95% interval from "
         f"{report['resamples']} resamples of those rows; below a baseline's, by how much {plain(chosen['name'])} is better "
         "on the same resamples."
     )
-    return _section("Against the baselines", f'<p class="note">{escape(note)}</p>{table}{_figure("models", report)}')
+    beside = _pair(f'<p class="note">{escape(note)}</p>', _figure("models", report, caption=False))
+    return _section("Against the baselines", beside + table)
 
 
 def _better(gap: Mapping[str, Any] | None) -> str:
@@ -308,7 +313,7 @@ def _regression(report: Mapping[str, Any]) -> list[str]:
     body = _pair(
         _figure("fit", report, "The outermost half percent at each end is drawn at the edge."),
         _figure("residuals", report, "The outermost percent is drawn at the edges."),
-        _figure("calibration", report, "Means of bins of about equally many rows, with 95 % intervals."),
+        _figure("calibration", report, "Means of bins of about equally many rows, with 95% intervals."),
     )
     return [_section("How close it comes", body)]
 
@@ -321,7 +326,7 @@ def _groups(report: Mapping[str, Any]) -> str:
     for table in report["groups"]:
         caption = f"By {plain(table['column'])}"
         head, rows = build(report, table["groups"])
-        cells = "".join(f'<th scope="col"{" class=n" if right else ""}>{escape(name)}</th>' for name, right in head)
+        cells = _heads(head)
         lines = "".join(f"<tr>{row}</tr>" for row in rows)
         left = []
         if table["hidden"]:
@@ -334,13 +339,19 @@ def _groups(report: Mapping[str, Any]) -> str:
                 f"({table['small']['rows']:,} rows together) left out: too few to say."
             )
         told = f'<p class="note">{escape(" ".join(left))}</p>' if left else ""
-        body = f"<table><caption>{escape(caption)}</caption><thead><tr>{cells}</tr></thead><tbody>{lines}</tbody></table>"
+        body = f"<table class='groups'><caption>{escape(caption)}</caption><thead><tr>{cells}</tr></thead><tbody>{lines}</tbody></table>"
         tables.append(f'<div class="by">{_scroll(caption, body)}{told}</div>')
     note = "The vertical line is what holds for all rows. An interval that keeps clear of it is a group the model treats otherwise."
     return _section("Group by group", f'<p class="note">{note}</p>' + "".join(tables))
 
 
-_Head = list[tuple[str, bool]]
+_Head = Sequence[tuple[str, str]]
+"""Names of columns and how each stands: ``left``, ``right``, or ``both`` for a number with its plot beside it."""
+
+
+def _heads(head: _Head) -> str:
+    kinds = {"left": "", "right": ' class="n"', "both": ' colspan="2" class="w"'}
+    return "".join(f'<th scope="col"{kinds[kind]}>{escape(name)}</th>' for name, kind in head)
 
 
 def _binary_group(report: Mapping[str, Any], groups: Sequence[Mapping[str, Any]]) -> tuple[_Head, list[str]]:
@@ -348,15 +359,13 @@ def _binary_group(report: Mapping[str, Any], groups: Sequence[Mapping[str, Any]]
     area, bias = _chosen(report)["metrics"]["roc_auc"]["value"], report["calibration"]["gap"]["value"]
     areas, gaps = _ends([one["roc_auc"] for one in groups], area), _ends([one["gap"] for one in groups], bias)
     head = [
-        ("Group", False),
-        ("Rows", True),
-        (f"Were {is_it}", True),
-        ("ROC AUC", True),
-        ("", False),
-        ("Predicted too low or high, points", True),
-        ("", False),
-        ("Found", True),
-        ("False alarms", True),
+        ("Group", "left"),
+        ("Rows", "right"),
+        (f"Were {is_it}", "right"),
+        ("ROC AUC", "both"),
+        ("Probabilities off by, points", "both"),
+        (f"Of {is_it} rows found", "right"),
+        ("Of others called so", "right"),
     ]
     rows = [
         _first(one)
@@ -376,7 +385,7 @@ def _multiclass_group(report: Mapping[str, Any], groups: Sequence[Mapping[str, A
     whole = _chosen(report)["metrics"]["accuracy"]["value"]
     bias = report["calibration"]["gap"]["value"]
     rights, gaps = _ends([one["accuracy"] for one in groups], whole), _ends([one["gap"] for one in groups], bias)
-    head = [("Group", False), ("Rows", True), ("Right", True), ("", False), ("Too sure by, points", True), ("", False)]
+    head = [("Group", "left"), ("Rows", "right"), ("Right", "both"), ("Too sure by, points", "both")]
     rows = [
         _first(one)
         + _cell(percent(one["accuracy"]["value"]))
@@ -393,13 +402,11 @@ def _regression_group(report: Mapping[str, Any], groups: Sequence[Mapping[str, A
     bias = report["calibration"]["gap"]["value"]
     errors, gaps = _ends([one["error"] for one in groups], whole), _ends([one["gap"] for one in groups], bias)
     head = [
-        ("Group", False),
-        ("Rows", True),
-        ("Mean", True),
-        ("Off by (MAE)", True),
-        ("", False),
-        ("Too high by", True),
-        ("", False),
+        ("Group", "left"),
+        ("Rows", "right"),
+        ("Mean", "right"),
+        ("Off by (MAE)", "both"),
+        ("Too high by", "both"),
     ]
     rows = [
         _first(one)
@@ -423,11 +430,17 @@ def _importance(report: Mapping[str, Any]) -> str:
     )
     rest = len(report["importance"]) - 15
     more = f'<p class="note">{counted(rest, "feature")} with less importance not drawn.</p>' if rest > 0 else ""
-    return _section("What it looks at", f'<p class="note">{escape(note)}</p>{_figure("importance", report)}{more}')
+    return _section("What it looks at", f'<p class="note">{escape(note)}</p>{_figure("importance", report, caption=False)}{more}')
 
 
 def _batches(report: Mapping[str, Any]) -> str:
-    return _section("What it learnt from", _figure("batches", report)) if "batches" in names(report) else ""
+    if "batches" not in names(report):
+        return ""
+    train = sum(row["rows"] for row in report["batches"] if row.get("role") != "test")
+    left = report["train"]["no_answer"]
+    note = f"{train:,} rows of {counted(sum(row.get('role') != 'test' for row in report['batches']), 'batch').replace('batchs', 'batches')}"
+    note += f"; {left:,} of them have no answer and taught it nothing." if left else "."
+    return _section("What it learnt from", f'<p class="note">{escape(note)}</p>{_figure("batches", report)}')
 
 
 def _made(report: Mapping[str, Any], provenance: Provenance) -> str:
@@ -462,7 +475,7 @@ def _made(report: Mapping[str, Any], provenance: Provenance) -> str:
     more = f", {absent} of them never delivered" if absent else ""
     body += _folded(
         f"{counted(len(inputs), 'exact input')}{more}",
-        [("Asset", False), ("Partition", False), ("Version", False)],
+        [("Asset", "left"), ("Partition", "left"), ("Version", "left")],
         [
             f'<th scope="row">{escape(str(one["asset"]))}</th><td>{escape(str(one["partition"]))}</td>'
             f"<td>{_code(one.get('version'), 'absent')}</td>"
@@ -471,7 +484,7 @@ def _made(report: Mapping[str, Any], provenance: Provenance) -> str:
     )
     body += _folded(
         counted(len(files), "delivered file"),
-        [("File", False), ("Bytes", True), ("SHA-256", False)],
+        [("File", "left"), ("Bytes", "right"), ("SHA-256", "left")],
         [
             f'<th scope="row">{escape(str(one["name"]))}</th><td class="n">{one["size"]:,}</td><td>{_code(one["sha256"])}</td>'
             for one in files
@@ -483,8 +496,7 @@ def _made(report: Mapping[str, Any], provenance: Provenance) -> str:
 def _folded(title: str, head: _Head, rows: Sequence[str]) -> str:
     if not rows:
         return f'<p class="note" style="margin-top:1.2rem">No {escape(title.split(" ", 1)[1])} recorded.</p>'
-    cells = "".join(f'<th scope="col"{" class=n" if right else ""}>{escape(name)}</th>' for name, right in head)
-    table = f"<table><thead><tr>{cells}</tr></thead><tbody>{''.join(f'<tr>{row}</tr>' for row in rows)}</tbody></table>"
+    table = f"<table><thead><tr>{_heads(head)}</tr></thead><tbody>{''.join(f'<tr>{row}</tr>' for row in rows)}</tbody></table>"
     unfolded = " open" if len(rows) <= OPEN else ""
     return f"<details{unfolded}><summary>{escape(title)}</summary>{_scroll(title, table)}</details>"
 
@@ -505,11 +517,12 @@ def _section(title: str, body: str) -> str:
     return f"<section><h2>{escape(title)}</h2>{body}</section>"
 
 
-def _figure(name: str, report: Mapping[str, Any], note: str = "") -> str:
+def _figure(name: str, report: Mapping[str, Any], note: str = "", *, caption: bool = True) -> str:
     drawn = drawing(name, report)
     title = drawn.split("<title>", 1)[1].split("</title>", 1)[0]
+    above = f"<figcaption>{title}</figcaption>" if caption else ""
     more = f"<p>{escape(note)}</p>" if note else ""
-    return f"<figure><figcaption>{title}</figcaption>{drawn}{more}</figure>"
+    return f"<figure>{above}{drawn}{more}</figure>"
 
 
 def _pair(*parts: str) -> str:

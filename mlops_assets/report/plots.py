@@ -99,7 +99,7 @@ class _Frame:
     def __init__(
         self, x: tuple[float, float], y: tuple[float, float], *, top: float = 34, side: float = 320, left: float = 56
     ) -> None:
-        self.left, self.right, self.top, self.bottom = left, WIDTH - 14, top, top + side
+        self.left, self.right, self.top, self.bottom = left, WIDTH - 24, top, top + side
         self.x = _scale(*x, self.left, self.right)
         self.y = _scale(*y, self.bottom, self.top)
         self._x, self._y = x, y
@@ -151,7 +151,7 @@ def _short(text: str, most: int) -> str:
 
 
 def _percents(value: float) -> str:
-    return f"{value * 100:g} %"
+    return f"{value * 100:g}%"
 
 
 def _pad(low: float, high: float) -> tuple[float, float]:
@@ -192,29 +192,33 @@ def _models(report: Mapping[str, Any]) -> _Plot:
     rows = [model for name in _ordered(report) for model in report["models"] if model["name"] == name]
     spans = [model["metrics"][metric] for model in rows]
     known = [edge for span in spans for edge in (span["value"], span["low"], span["high"]) if edge is not None]
-    frame = _Frame(_pad(min(known, default=0.0), max(known, default=1.0)), (0, 1), side=44.0 * len(rows), left=14, top=14)
-    better = "higher is better" if METRICS[report["task"]][metric].higher else "lower is better"
-    out = []
-    for tick in ticks(*frame._x):
-        x = frame.x(tick)
+    ends = _pad(min(known, default=0.0), max(known, default=1.0))
+    step = 34.0
+    frame = _Frame(ends, (0, 1), top=8, side=step * len(rows), left=128)
+    frame_right = WIDTH - 70.0
+    at = _scale(*ends, frame.left, frame_right)
+    out, told = [], []
+    for tick in ticks(*ends, about=4):
+        x = at(tick)
         out.append(f'<line class="grid" x1="{x:.1f}" x2="{x:.1f}" y1="{frame.top}" y2="{frame.bottom}"/>')
         out.append(_text(x, frame.bottom + 18, f"{tick:g}", anchor="middle"))
-    told = []
     for place, (model, span) in enumerate(zip(rows, spans, strict=True)):
-        y = frame.top + 44 * place + 30
-        mine = "" if place == 0 else " other"
-        name = plain(model["name"])
-        out.append(_text(frame.left, y - 14, _short(name, 34), kind="strong" if place == 0 else "name"))
-        out.append(_text(frame.right, y - 14, figure(span["value"]), anchor="end", kind="strong" if place == 0 else ""))
+        y = frame.top + step * (place + 0.5)
+        mine, name = ("" if place == 0 else " other"), plain(model["name"])
+        out.append(_text(frame.left - 10, y + 4, _short(name, 18), anchor="end", kind="name" if place else "strong"))
+        out.append(_text(WIDTH - 6, y + 4, figure(span["value"]), anchor="end", kind="" if place else "strong"))
         if span["value"] is None:
             continue
         if span["low"] is not None:
-            out.append(f'<line class="reach{mine}" x1="{frame.x(span["low"]):.1f}" x2="{frame.x(span["high"]):.1f}" y1="{y}" y2="{y}"/>')
-        out.append(f'<circle class="dot{mine}" cx="{frame.x(span["value"]):.1f}" cy="{y}" r="5"/>')
+            ends_at = f'x1="{at(span["low"]):.1f}" x2="{at(span["high"]):.1f}"'
+            out.append(f'<line class="reach{mine}" {ends_at} y1="{y}" y2="{y}"/>')
+        out.append(f'<circle class="dot{mine}" cx="{at(span["value"]):.1f}" cy="{y}" r="5"/>')
         told.append(f"{name} {figure(span['value'])}")
     label = metric_name(report, metric)
-    out.append(_text((frame.left + frame.right) / 2, frame.bottom + 38, f"{label}, 95 % interval ({better})", anchor="middle", kind="name"))
-    return f"{label} of every model", "; ".join(told), frame.height, "".join(out)
+    better = "higher is better" if METRICS[report["task"]][metric].higher else "lower is better"
+    legend = f"{label} and its 95% interval ({better})"
+    out.append(_text((frame.left + frame_right) / 2, frame.bottom + 40, legend, anchor="middle", kind="name"))
+    return f"{label} of every model", "; ".join(told), frame.bottom + 48, "".join(out)
 
 
 def _curves(report: Mapping[str, Any], which: str) -> tuple[list[tuple[str, str]], str, Callable[[_Frame], str]]:

@@ -143,7 +143,7 @@ def counted(count: int, thing: str) -> str:
 
 def percent(share: float | None, digits: int = 1) -> str:
     """A share in percent."""
-    return "–" if share is None else f"{share * 100:.{digits}f} %"
+    return "–" if share is None else f"{share * 100:.{digits}f}%"
 
 
 def figure(value: float | None) -> str:
@@ -158,5 +158,5 @@ def figure(value: float | None) -> str:
 
 
 def span(low: float | None, high: float | None) -> str:
-    """An interval; empty when there is none."""
-    return "" if low is None or high is None else f"{figure(low)} to {figure(high)}"
+    """An interval; empty when there is none, or chance has no part in it."""
+    return "" if low is None or high is None or low == high else f"{figure(low)} to {figure(high)}"

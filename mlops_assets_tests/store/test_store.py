@@ -253,7 +253,7 @@ def test_publishing_moves_the_head_and_leaves_a_trail(store: Store) -> None:
     assert store.moves("main", ASSET, BATCH) == []
     one, two = made(store, 1, recipe="b3:r", run_id="run"), made(store, 2)
     first = store.publish("main", one, None, "first", who="anna")
-    assert (first.seq, first.manifest, first.version, first.recipe) == (1, one.id, one.version, "b3:r")
+    assert (first.seq, first.manifest, first.version, first.recipe) == (1, one.id, one.version, one.key)
     second = store.publish("main", two, first, who="ben")
     back = store.publish("main", one, second, "two was wrong", who="anna")
     assert store.head("main", ASSET, BATCH) == back
