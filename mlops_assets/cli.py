@@ -163,7 +163,7 @@ def _summarise(home: Home, plan: "Plan", summary: "Summary", seconds: float) -> 
     else:
         print(
             f"\n{name}: {summary.count('computed')} computed, {summary.count('reused') + summary.current} reused or current, "
-            f"{summary.count('audited')} audited again, {summary.refused} refused, "
+            f"{summary.count('audited')} audited again, {summary.refused} refused, {summary.count('stopped')} not tried, "
             f"in {summary.runs} Dagster run(s) and {seconds:.1f} s."
         )
     for release in reversed(plan.releases):

@@ -12,11 +12,13 @@ if TYPE_CHECKING:
 @pytest.fixture(scope="session")
 def built(tmp_path_factory: pytest.TempPathFactory) -> "Shop":
     """Four days with their release, made by the command. To be read only: who changes something takes ``shop``."""
-    from mlops_assets_tests.assets.shop import DAYS, GATES, Shop
+    from mlops_assets_tests.assets.shop import DAYS, FEATURES, GATES, HASTE, Shop
     from mlops_assets_tests.datasets import deliver_days, write_contract
 
     folder = tmp_path_factory.mktemp("built")
-    deliver_days(write_contract(folder / "data", **GATES), range(len(DAYS)), rows=100)
+    dataset = write_contract(folder / "data", **GATES, **HASTE)
+    (dataset / "features.py").write_text(FEATURES)
+    deliver_days(dataset, range(len(DAYS)), rows=100)
     made = Shop.in_folder(folder)
     done = made.called("run", "visits")
     assert done.code == 0, done.text

@@ -48,11 +48,11 @@ def write_contract(data: Path, name: str = "visits", *, cadence: str = "daily", 
     """A dataset folder ``data/name`` with a contract; ``changes`` replace text in it."""
     folder = data / name
     (folder / "landing").mkdir(parents=True, exist_ok=True)
-    start = {"daily": "2024-01-01", "monthly": "2024-01", "none": ""}[cadence]
+    start = {"daily": "2024-01-01", "monthly": "2024-01", "named": "", "none": ""}[cadence]
     text = CONTRACT.format(
         cadence=cadence,
         bounds=f", start: {start}" if start else "",
-        split="hash, validation: 0.2, test: 0.2" if cadence == "none" else "time",
+        split="hash, validation: 0.2, test: 0.2" if cadence in ("named", "none") else "time",
         trees=trees,
     )
     if cadence == "none":
@@ -71,7 +71,7 @@ def deliver_days(folder: Path, days: Sequence[int], rows: int = 60) -> list[Path
     for number in days:
         day = date(2024, 1, 1) + timedelta(days=number)
         path = folder / "landing" / f"visits_{day}.csv"
-        path.write_text("visit,day,shop,minutes,pages,paid\n" + "".join(f"{line}\n" for line in day_rows(day, rows)))
+        write_rows(path, day_rows(day, rows))
         paths.append(path)
     return paths
 
@@ -87,3 +87,34 @@ def day_rows(day: date, rows: int) -> list[str]:
         paid = round(chance.uniform(5, 200), 2) if bought else 0.0
         found.append(f"v{day.toordinal()}{number:04},{day},{shop},{minutes},{pages},{paid}")
     return found
+
+
+def deliver_months(folder: Path, months: Sequence[int], rows: int = 60) -> list[Path]:
+    """Files of the given months of 2024, counted from 1, each with the rows of its second day, and the shops."""
+    deliver_days(folder, ())
+    paths = [folder / "landing" / f"visits_2024-{month:02}.csv" for month in months]
+    for month, path in zip(months, paths, strict=True):
+        write_rows(path, day_rows(date(2024, month, 2), rows))
+    return paths
+
+
+def deliver_named(folder: Path, names: Sequence[str], rows: int = 60) -> list[Path]:
+    """A file for each named batch, every one with rows of a day of its own, and the shops."""
+    deliver_days(folder, ())
+    paths = [folder / "landing" / f"visits_{name}.csv" for name in names]
+    for number, path in enumerate(paths):
+        write_rows(path, day_rows(date(2024, 1, 1) + timedelta(days=number), rows))
+    return paths
+
+
+def deliver_whole(folder: Path, rows: int = 300) -> Path:
+    """The one file of an unpartitioned dataset, and the shops."""
+    deliver_days(folder, ())
+    path = folder / "landing" / "visits.csv"
+    write_rows(path, day_rows(date(2024, 1, 1), rows))
+    return path
+
+
+def write_rows(path: Path, rows: Sequence[str]) -> None:
+    """A file of visits."""
+    path.write_text("visit,day,shop,minutes,pages,paid\n" + "".join(f"{line}\n" for line in rows))

@@ -101,7 +101,12 @@ class Project:
         words = ["dagster", "dev", "-m", "mlops_assets.definitions", "-h", "127.0.0.1", "-p", str(port)]
         with (self.home.root / "dev.log").open("w") as log:
             process = subprocess.Popen(
-                [sys.executable, "-m", *words], stdout=log, stderr=log, env=self.environment, start_new_session=True
+                [sys.executable, "-m", *words],
+                env=self.environment,
+                cwd=self.home.root,
+                stdout=log,
+                stderr=log,
+                start_new_session=True,
             )
         try:
             web = Web(f"http://127.0.0.1:{port}/graphql")
@@ -109,7 +114,7 @@ class Project:
             assert process.poll() is None, (self.home.root / "dev.log").read_text()
             yield web
         finally:
-            process.send_signal(signal.SIGINT)
+            process.terminate()  # not SIGINT, which whoever was started in the background ignores
             with suppress(subprocess.TimeoutExpired):
                 process.wait(30)
             with suppress(ProcessLookupError):
@@ -120,6 +125,7 @@ class Project:
         done = subprocess.run(
             [sys.executable, "-m", module, *words],
             env=self.environment,
+            cwd=self.home.root.parent,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
@@ -229,6 +235,7 @@ class Web:
                 dataVersionByPartition(partitions: $partitions)
                 assetChecksOrError {... on AssetChecks {checks {
                   name
+                  blocking
                   partitionStatuses {... on AssetCheckTimePartitionStatuses {ranges {startKey endKey status}}}
                 }}}
               }
@@ -244,6 +251,7 @@ class Web:
                 dict(zip(partitions, node["staleStatusByPartition"], strict=True)),
                 dict(zip(partitions, node["dataVersionByPartition"], strict=True)),
                 {check["name"]: _spread(check["partitionStatuses"]["ranges"], partitions) for check in checks},
+                frozenset(check["name"] for check in checks if check["blocking"]),
             )
         return found
 
@@ -267,6 +275,16 @@ class Shown:
     stale: Mapping[str, str]
     version: Mapping[str, str]
     checks: Mapping[str, Mapping[str, str]]
+    blocking: frozenset[str]
+
+    def good(self, partitions: Sequence[str]) -> bool:
+        """Whether each partition is materialized and fresh, and no blocking check of it failed."""
+        return (
+            self.status == dict.fromkeys(partitions, "MATERIALIZED")
+            and self.stale == dict.fromkeys(partitions, "FRESH")
+            and bool(self.checks)
+            and all(self.checks[name] == dict.fromkeys(partitions, "SUCCEEDED") for name in self.blocking)
+        )
 
 
 def wait(look: Callable[[], T | None], seconds: float, what: str) -> T:

@@ -51,7 +51,7 @@ def code_version(modules: Sequence[str], files: Sequence[Path] = ()) -> str:
 @cache
 def environment() -> dict[str, str]:
     """Python, the platform and every installed distribution by version: what a result may depend on besides."""
-    found = {}
+    found: dict[str, str] = {}
     for folder in sys.path:
         # The name of the folder says it: reading every distribution's metadata would cost a second.
         for path in Path(folder or ".").glob("*.dist-info"):

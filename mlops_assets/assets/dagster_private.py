@@ -172,19 +172,18 @@ class EventLog(ConsolidatedSqliteEventLogStorage):
             "run_id": event.run_id,
             "execution_status": AssetCheckExecutionRecordStatus.PLANNED.value,
             "evaluation_event": self._text_of(event),
-            "evaluation_event_timestamp": self._event_insert_timestamp(event),
+            "evaluation_event_timestamp": self._event_insert_timestamp(event),  # type: ignore[no-untyped-call]
             "evaluation_event_storage_id": event_id,
         }
         keys = planned.partitions_subset.get_partition_keys()
-        with self.index_connection() as conn:
+        with self.index_connection() as conn:  # type: ignore[no-untyped-call]
             conn.execute(AssetCheckExecutionsTable.insert(), [row | {"partition": key} for key in keys])
 
     def _update_asset_check_evaluation(self, event: EventLogEntry, event_id: int | None) -> None:
-        evaluation = event.get_dagster_event().event_specific_data
-        assert isinstance(evaluation, dg.AssetCheckEvaluation)
+        evaluation = event.get_dagster_event().asset_check_evaluation_data
         status = AssetCheckExecutionRecordStatus
         target = evaluation.target_materialization_data
-        with self.index_connection() as conn:
+        with self.index_connection() as conn:  # type: ignore[no-untyped-call]
             found = conn.execute(
                 _UPDATE_CHECK,
                 {
@@ -194,7 +193,7 @@ class EventLog(ConsolidatedSqliteEventLogStorage):
                     "of_partition": evaluation.partition,
                     "execution_status": (status.SUCCEEDED if evaluation.passed else status.FAILED).value,
                     "evaluation_event": self._text_of(event),
-                    "evaluation_event_timestamp": self._event_insert_timestamp(event),
+                    "evaluation_event_timestamp": self._event_insert_timestamp(event),  # type: ignore[no-untyped-call]
                     "evaluation_event_storage_id": event_id,
                     "materialization_event_storage_id": target.storage_id if target else None,
                 },

@@ -21,6 +21,9 @@ Window = Literal["same", "whole", "through"]
 _SILENT_FIELDS = frozenset({"line", "description", "folder", "owners"})
 """Fields of a contract that change no value, so that editing them makes nothing stale."""
 
+_LOUD_ROLES = frozenset({"sensitive"})
+"""Of a column's roles, those that what is written depends on; the others follow from target, split and features."""
+
 _ONLY_BATCH = "all"
 
 
@@ -97,7 +100,10 @@ class Graph:
 def plain(value: Any) -> Any:
     """A contract's values as plain JSON, without what changes no value."""
     if is_dataclass(value) and not isinstance(value, type):
-        return {f.name: plain(getattr(value, f.name)) for f in fields(value) if f.name not in _SILENT_FIELDS}
+        found = {f.name: plain(getattr(value, f.name)) for f in fields(value) if f.name not in _SILENT_FIELDS}
+        if "roles" in found:
+            found["roles"] = [role for role in found["roles"] if role in _LOUD_ROLES]
+        return found
     if isinstance(value, Mapping):
         return {str(key): plain(item) for key, item in value.items()}
     if isinstance(value, set | frozenset):
@@ -229,11 +235,12 @@ def _stages(contract: Contract) -> Iterator[Stage]:
         ["evaluate", "split"],
         settings={
             "evaluation": plain(contract.evaluation),
+            "hidden": sorted(contract.sensitive() & set(contract.evaluation.groups)),
             "metric": contract.gates.metric,
             "target": plain(contract.target),
             "split": plain(contract.split),
         },
-        rules={"gates": plain(contract.gates)},
+        rules={"gates": {name: value for name, value in plain(contract.gates).items() if name != "agreement"}},
         description="The candidate and its baselines on the test rows: metrics with intervals, curves, groups.",
     )
     yield stage(

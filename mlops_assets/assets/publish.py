@@ -102,11 +102,13 @@ class Session:
                 return self._compute(stage, batch, resolution)
             return self._told(stage, Outcome(stage.name, batch, "reused", manifest, verdicts_of(manifest)))
         for accepted in (True, False):
-            manifest = self.plan.recorded(stage, batch, resolution, accepted=accepted)
-            if manifest and manifest.rules == resolution.rules and (not accepted or self._sound(manifest)):
-                return self._again(stage, manifest)
-            if manifest and manifest.version and self._sound(manifest):
-                return self._audit_again(stage, batch, resolution, manifest)
+            recorded = self.plan.recorded(stage, batch, resolution, accepted=accepted)
+            if recorded is None:
+                continue
+            if recorded.rules == resolution.rules and (not accepted or self._sound(recorded)):
+                return self._again(stage, recorded)
+            if recorded.version and self._sound(recorded):
+                return self._audit_again(stage, batch, resolution, recorded)
         return self._compute(stage, batch, resolution)
 
     def judge(self, stage: Stage, batch: str) -> tuple[Verdict, ...]:
@@ -157,7 +159,7 @@ class Session:
         judged = replace(
             manifest, rules=resolution.rules, **self._circumstances(), **self._judgement(stage, batch, verdicts)
         )
-        return self._conclude(stage, judged, verdicts, "audited", {})
+        return self._conclude(stage, self._illustrated(stage, judged, made), verdicts, "audited", {})
 
     def _compute(self, stage: Stage, batch: str, resolution: Resolution) -> Outcome:
         files = tuple(
@@ -201,11 +203,15 @@ class Session:
             **self._judgement(stage, batch, verdicts),
         )
         if made:
-            attached = self._bench.attachments(stage, manifest, made)
-            blobs = {name: self.store.put_bytes(manifest.asset, batch, data) for name, data in attached.items()}
-            manifest = replace(manifest, attachments=dict(manifest.attachments) | blobs)
+            manifest = self._illustrated(stage, manifest, made)
         preview = self._bench.preview(stage, made) if made else {}
         return self._conclude(stage, manifest, verdicts, "computed", preview)
+
+    def _illustrated(self, stage: Stage, manifest: Manifest, made: Made) -> Manifest:
+        """The manifest with the files for people that show its value and its verdicts."""
+        attached = self._bench.attachments(stage, manifest, made)
+        blobs = {name: self.store.put_bytes(manifest.asset, manifest.batch, data) for name, data in attached.items()}
+        return replace(manifest, attachments=dict(manifest.attachments) | blobs)
 
     def _circumstances(self) -> dict[str, Any]:
         return {
@@ -230,7 +236,8 @@ class Session:
             "sentences": tuple(
                 f"{self._name(stage.name, batch)} was refused by the check {verdict.check}: {verdict.sentence}"
                 for verdict in blocking
-            ),
+            )
+            or tuple(self.plan.notes(stage, batch)),
             "attachments": attachments,
         }
 

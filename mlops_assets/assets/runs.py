@@ -54,8 +54,8 @@ class Summary:
 
     @property
     def refused(self) -> int:
-        """How many stages of batches have no accepted current version."""
-        return len(self.repeated) + sum(outcome.failed for outcome in self.outcomes)
+        """How many stages of batches were refused, now or before and unchanged."""
+        return len(self.repeated) + self.count("refused")
 
     def count(self, status: str) -> int:
         """How many stages of batches ended in a status."""

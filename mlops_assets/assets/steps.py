@@ -10,7 +10,6 @@ it (``publish``).
 from collections.abc import Callable, Iterator, Sequence
 from contextvars import ContextVar
 from dataclasses import replace
-from typing import Any
 
 import dagster as dg
 

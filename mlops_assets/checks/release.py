@@ -173,7 +173,7 @@ def _groups(report: Mapping[str, Any]) -> Verdict:
     if not report["groups"]:
         sentence = "The contract names no groups to look at."
     elif named:
-        sentence = f"{len(named)} of {looked} groups are surely treated otherwise than the whole; the report names them."
+        sentence = f"{len(named)} of {looked} groups are surely treated otherwise than the whole."
     else:
         sentence = f"None of {looked} groups is surely treated otherwise than the whole."
     if small:

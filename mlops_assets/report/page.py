@@ -110,8 +110,9 @@ th.mine,td.mine{{padding-left:.9rem}}
 thead th.mine{{color:var(--accent);font-weight:640}}
 .up{{color:var(--good)}}.down{{color:var(--bad)}}
 .metrics td{{white-space:nowrap}}
-.metrics td,.metrics thead th:not(:first-child){{min-width:9em;padding-left:.9rem}}
-.metrics tbody th{{min-width:10em;max-width:22em}}
+@media (min-width:561px){{.metrics td,.metrics thead th:not(:first-child){{min-width:9em}}}}
+.metrics td,.metrics thead th:not(:first-child){{padding-left:.9rem}}
+.metrics tbody th{{min-width:8em;max-width:22em}}
 .groups thead th{{max-width:9em}}
 .groups td,.groups tbody th{{vertical-align:middle;padding-top:.32rem;padding-bottom:.32rem}}
 .groups svg{{margin-left:.2rem}}
@@ -259,7 +260,7 @@ def _against(report: Mapping[str, Any]) -> str:
         "on the same resamples."
     )
     beside = _pair(f'<p class="note">{escape(note)}</p>', _figure("models", report, caption=False))
-    return _section("Against the baselines", beside + table)
+    return _section("Against the baselines", f"{beside}<div class='by'>{table}</div>")
 
 
 def _better(gap: Mapping[str, Any] | None) -> str:

@@ -35,7 +35,7 @@ MARKS = (
     ".plot .main{stroke:var(--accent);stroke-width:2.6}"
     ".plot .d1{stroke-dasharray:7 4}.plot .d2{stroke-dasharray:2 3}.plot .d3{stroke-dasharray:9 3 2 3}"
     ".plot .dot{fill:var(--accent);stroke:var(--paper);stroke-width:1.5}.plot .dot.other{fill:var(--mute)}"
-    ".plot .reach{stroke:var(--accent);stroke-width:2.2}.plot .reach.other{stroke:var(--mute)}"
+    ".plot .reach{stroke:var(--accent);stroke-width:2.2}.plot .reach.other{stroke:var(--mute)}.plot .reach.wide{stroke-width:10;opacity:.4}"
     ".plot .bar{fill:var(--accent)}.plot .bar.warm{fill:var(--warm)}.plot .bar.quiet{fill:var(--mute);opacity:.55}"
     ".plot .see{opacity:.62}.plot .warmline{stroke:var(--warm);stroke-width:1.6}"
     ".plot .whisker{stroke:var(--ink);stroke-width:1.4}.plot .cell{fill:var(--accent)}"
@@ -211,8 +211,8 @@ def _models(report: Mapping[str, Any]) -> _Plot:
             continue
         if span["low"] is not None:
             ends_at = f'x1="{at(span["low"]):.1f}" x2="{at(span["high"]):.1f}"'
-            out.append(f'<line class="reach{mine}" {ends_at} y1="{y}" y2="{y}"/>')
-        out.append(f'<circle class="dot{mine}" cx="{at(span["value"]):.1f}" cy="{y}" r="5"/>')
+            out.append(f'<line class="reach wide{mine}" {ends_at} y1="{y}" y2="{y}"/>')
+        out.append(f'<circle class="dot{mine}" cx="{at(span["value"]):.1f}" cy="{y}" r="3.5" style="stroke:none"/>')
         told.append(f"{name} {figure(span['value'])}")
     label = metric_name(report, metric)
     better = "higher is better" if METRICS[report["task"]][metric].higher else "lower is better"

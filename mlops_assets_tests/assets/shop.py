@@ -38,6 +38,17 @@ QUIET = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
 # So few rows show no more than that the trees beat no model at all.
 GATES = {"roc_auc: 0.999}": "roc_auc: 0.999}, beat: [prior], agreement: 0.5"}
 
+# One feature is computed by the dataset's own code.
+HASTE = {"[minutes, pages, size]": "[minutes, pages, size, haste]"}
+FEATURES = '''\
+"""What a visit tells."""
+
+
+def haste(minutes, pages):
+    """Pages a minute."""
+    return pages / (minutes + 1)
+'''
+
 
 @dataclass(frozen=True)
 class Shop(Project):
@@ -196,4 +207,4 @@ def words(text: str) -> str:
     return re.sub(r"\s+", " ", re.sub(r"\x1b\[[0-9;]*[A-Za-z]", "", text))
 
 
-__all__ = ["BATCH", "DAYS", "GATES", "NEWEST", "QUIET", "RELEASE", "Called", "Home", "Shop", "counts", "edited", "words"]
+__all__ = ["BATCH", "DAYS", "FEATURES", "GATES", "HASTE", "NEWEST", "QUIET", "RELEASE", "Called", "Home", "Shop", "counts", "edited", "words"]
