@@ -9,6 +9,7 @@ PYTEST := $(BIN)/python -m pytest -q -n $(WORKERS)
 .PHONY: run test test-all check dev clean lock
 
 run: $(STAMP)
+	$(BIN)/mlops-assets deliver flights --if-empty
 	$(BIN)/mlops-assets run flights
 
 test: $(STAMP)

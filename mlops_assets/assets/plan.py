@@ -5,6 +5,7 @@ current, whatever any log says. What belongs here: resolving and comparing. What
 and telling Dagster (``events``). Nothing heavy is imported, so that "nothing to do" costs next to nothing.
 """
 
+from bisect import bisect_left, insort
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
@@ -65,6 +66,7 @@ class Plan:
         self.calendar = Calendar(partitions.cadence, partitions.start, partitions.end)
         self.landing = Landing(graph.contract, self.calendar)
         self._heads: dict[str, dict[str, Head]] = {}
+        self._ordered: dict[str, list[str]] = {}
         self._versions: dict[str, str] = {}
         self._rules: dict[str, str] = {}
         self._standings: dict[tuple[str, str], Standing] = {}
@@ -75,9 +77,20 @@ class Plan:
             self._heads[stage] = dict(self.store.heads(self.branch, self.graph.asset(stage)))
         return self._heads[stage]
 
+    def before(self, stage: str, batch: str, most: int) -> list[Head]:
+        """The heads of the last batches before this one, oldest first. Keys of all cadences sort as text."""
+        heads = self.heads(stage)
+        if stage not in self._ordered:
+            self._ordered[stage] = sorted(heads)
+        place = bisect_left(self._ordered[stage], batch)
+        return [heads[key] for key in self._ordered[stage][max(0, place - most) : place]]
+
     def moved(self, stage: str, head: Head) -> None:
         """Take note of a head that this process moved."""
-        self.heads(stage)[head.batch] = head
+        heads = self.heads(stage)
+        if stage in self._ordered and head.batch not in heads:
+            insort(self._ordered[stage], head.batch)
+        heads[head.batch] = head
         self.judged(stage, head.batch)
 
     def judged(self, stage: str, batch: str) -> None:
@@ -90,6 +103,7 @@ class Plan:
     def forget(self) -> None:
         """Read heads and the landing folder again at the next question."""
         self._heads.clear()
+        self._ordered.clear()
         self._standings.clear()
         self.landing = Landing(self.graph.contract, self.calendar)
         self.__dict__.pop("batches", None)

@@ -245,6 +245,7 @@ class Session:
         self, stage: Stage, manifest: Manifest, verdicts: tuple[Verdict, ...], status: Status, preview: Mapping[str, Any]
     ) -> Outcome:
         self.store.record(manifest)
+        self._bench.remember(manifest)
         self.plan.judged(stage.name, manifest.batch)
         self._show(manifest)
         if not manifest.accepted:

@@ -222,11 +222,14 @@ class Workbench:
 
     def _earlier(self, stage: Stage, batch: str) -> list[Mapping[str, Any]]:
         """Facts of the published batches just before this one, oldest first."""
-        asset = self._plan.graph.asset(stage.name)
-        heads = self._plan.heads(stage.name)
-        order = self._plan.calendar.sort({*heads, batch})
-        before = order[max(0, order.index(batch) - _TREND) : order.index(batch)]
-        return [self._facts_of(Input(asset, key, heads[key].version, heads[key].manifest)) for key in before]
+        return [
+            self._facts_of(Input(head.asset, head.batch, head.version, head.manifest))
+            for head in self._plan.before(stage.name, batch, _TREND)
+        ]
+
+    def remember(self, manifest: Manifest) -> None:
+        """Keep the facts of a manifest that was just recorded: the next batch is compared with them."""
+        self._facts[manifest.asset, manifest.batch, manifest.id] = manifest.facts
 
     def _facts_of(self, item: Input) -> Mapping[str, Any]:
         key = (item.asset, item.partition, str(item.manifest))

@@ -17,6 +17,7 @@ CALIBRATION = 0.05
 GROUP = 0.05
 """How much worse, or otherwise biased, a group may surely be than the whole before it is told."""
 
+
 def audit_candidate(contract: Contract, bundle: Mapping[str, Any]) -> list[Verdict]:
     """Verdicts on a bundle of ``stages.train.fit``."""
     training = bundle["training"]
@@ -25,7 +26,9 @@ def audit_candidate(contract: Contract, bundle: Mapping[str, Any]) -> list[Verdi
         if seen["unfinite"]:
             examples.append(f"Model '{name}' says nothing finite of {seen['unfinite']:,} of {seen['sampled']:,} rows.")
         elif name == bundle["candidate"] and bundle["kinds"][name] != "prior" and seen["distinct"] < 2:
-            examples.append(f"Model '{name}' says the same of all {seen['sampled']:,} rows: its features tell it nothing.")
+            examples.append(
+                f"Model '{name}' says the same of all {seen['sampled']:,} rows: its features tell it nothing."
+            )
     if bundle["task"] != "regression" and min(training["counts"]) == 0:
         examples.append("A class has no training row.")
     models = len(bundle["models"])
@@ -62,9 +65,13 @@ def audit_trained(contract: Contract, agreement: Mapping[str, Any]) -> list[Verd
     rows, agree = agreement["rows"], agreement["agree"]
     share, wanted = (agree / rows if rows else 0.0), contract.gates.agreement
     fate = "decides like" if agreement["task"] != "regression" else "stays close to"
-    sentence = f"The final refit {fate} the evaluated candidate on {share:.1%} of {rows:,} test rows; {wanted:.1%} are asked."
+    sentence = (
+        f"The final refit {fate} the evaluated candidate on {share:.1%} of {rows:,} test rows; {wanted:.1%} are asked."
+    )
     if share < wanted:
-        sentence += " The last batches change the model more than the evaluation can vouch for: look at what came in them."
+        sentence += (
+            " The last batches change the model more than the evaluation can vouch for: look at what came in them."
+        )
     passed = rows > 0 and share >= wanted
     return [
         Verdict(
@@ -149,12 +156,16 @@ def _calibrated(report: Mapping[str, Any]) -> Verdict:
         shown = f"{error * 100:.1f} percentage points"
         way = f"{abs(gap['value']) * 100:.1f} points too {'high' if gap['value'] > 0 else 'low'}"
     what = "predictions" if report["task"] == "regression" else "probabilities"
-    sentence = f"The {what} are off by {shown} on average over {len(calibration['bins'])} bins; on the whole they are {way}."
+    sentence = (
+        f"The {what} are off by {shown} on average over {len(calibration['bins'])} bins; on the whole they are {way}."
+    )
     if failed:
         sentence += " Use them to rank, not as they stand."
     kept = {"error": error, "gap": gap, "limit": CALIBRATION}
-    return verdict_of(CALIBRATED, int(failed), 1, sentence, threshold=None, details=kept) if rows else verdict_of(
-        CALIBRATED, 0, 0, "There is no test row with an answer."
+    return (
+        verdict_of(CALIBRATED, int(failed), 1, sentence, threshold=None, details=kept)
+        if rows
+        else verdict_of(CALIBRATED, 0, 0, "There is no test row with an answer.")
     )
 
 

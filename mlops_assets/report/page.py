@@ -13,6 +13,8 @@ from typing import Any, TypedDict
 
 from mlops_assets.report.plots import COLOURS, MARKS, SANS, drawing, interval, names
 from mlops_assets.report.words import (
+    MINUS,
+    NOTHING,
     answer,
     capital,
     counted,
@@ -173,8 +175,14 @@ def html(report: Mapping[str, Any], provenance: Provenance) -> str:
 def _opening(report: Mapping[str, Any], provenance: Provenance, dataset: str) -> str:
     found = finding(report, provenance.get("verdicts", ()))
     over = [f"<span><b>{escape(dataset)}</b> evaluation report</span>"]
-    over += [f"<span>{escape(name)} <b>{escape(str(provenance[name]))}</b></span>" for name in ("release", "branch") if name in provenance]  # type: ignore[literal-required]
-    state = {"passed": "Passed", "warned": "Passed with warnings", "held": "Held back", "unjudged": "Not judged"}[found.state]
+    over += [
+        f"<span>{escape(name)} <b>{escape(str(provenance[name]))}</b></span>"
+        for name in ("release", "branch")
+        if name in provenance
+    ]  # type: ignore[literal-required]
+    state = {"passed": "Passed", "warned": "Passed with warnings", "held": "Held back", "unjudged": "Not judged"}[
+        found.state
+    ]
     lead = "".join(f'<p class="lead">{escape(sentence)}</p>' for sentence in found.sentences)
     cells = "".join(
         f"<div><dt>{escape(name)}</dt><dd>{escape(value)}<small>{escape(more)}</small></dd></div>"
@@ -191,21 +199,39 @@ def _facts(report: Mapping[str, Any]) -> list[tuple[str, str, str]]:
     primary, rows = report["primary"], report["rows"]
     chosen = _chosen(report)
     reach = chosen["metrics"][primary]
-    told = [(metric_name(report, primary), figure(reach["value"]), f"95%: {span(reach['low'], reach['high']) or 'not known'}")]
-    rivals = [(name, versus[primary]) for name, versus in chosen["versus"].items() if versus[primary]["value"] is not None]
+    told = [
+        (
+            metric_name(report, primary),
+            figure(reach["value"]),
+            f"95%: {span(reach['low'], reach['high']) or 'not known'}",
+        )
+    ]
+    rivals = [
+        (name, versus[primary]) for name, versus in chosen["versus"].items() if versus[primary]["value"] is not None
+    ]
     if rivals:
         # the strongest rival is the one the candidate beats by the least
         name, gap = min(rivals, key=lambda rival: rival[1]["value"])
-        told.append((f"better than {plain(name)} by", figure(gap["value"]), f"95%: {span(gap['low'], gap['high']) or 'not known'}"))
+        told.append(
+            (
+                f"better than {plain(name)} by",
+                figure(gap["value"]),
+                f"95%: {span(gap['low'], gap['high']) or 'not known'}",
+            )
+        )
     told.append(("test rows with an answer", f"{rows['answered']:,}", f"fitted to {report['train']['rows']:,}"))
     if report["task"] == "binary":
         name = f"of them {answer(report)[0]}"
-        told.append((name, percent(report["test"]["base_rate"]), f"{percent(report['train']['base_rate'])} in training"))
+        told.append(
+            (name, percent(report["test"]["base_rate"]), f"{percent(report['train']['base_rate'])} in training")
+        )
     elif report["task"] == "regression":
         name = f"mean “{report['target']['name']}”"
         told.append((name, figure(report["test"]["mean"]), f"{figure(report['train']['mean'])} in training"))
     else:
-        told.append(("answers to choose from", str(len(report["target"]["classes"])), f"for “{report['target']['name']}”"))
+        told.append(
+            ("answers to choose from", str(len(report["target"]["classes"])), f"for “{report['target']['name']}”")
+        )
     return told
 
 
@@ -215,7 +241,13 @@ def _checks(verdicts: Sequence[Mapping[str, Any]]) -> str:
     ordered = sorted(verdicts, key=lambda one: (one["passed"], one["severity"] != "block"))
     rows = []
     for one in ordered:
-        kind, mark = ("passed", "✓ passed") if one["passed"] else ("held", "✕ blocks") if one["severity"] == "block" else ("warned", "! warning")
+        kind, mark = (
+            ("passed", "✓ passed")
+            if one["passed"]
+            else ("held", "✕ blocks")
+            if one["severity"] == "block"
+            else ("warned", "! warning")
+        )
         more = "".join(f"<small>{escape(str(example))}</small>" for example in one.get("examples", ()))
         name = capital(plain(str(one["check"])))
         rows.append(
@@ -266,7 +298,13 @@ def _against(report: Mapping[str, Any]) -> str:
 def _better(gap: Mapping[str, Any] | None) -> str:
     if gap is None or gap["value"] is None or gap["low"] is None:
         return ""
-    kind, word = ("up", "better by") if gap["low"] > 0 else ("down", "worse by") if gap["high"] < 0 else ("", "no clear difference")
+    kind, word = (
+        ("up", "better by")
+        if gap["low"] > 0
+        else ("down", "worse by")
+        if gap["high"] < 0
+        else ("", "no clear difference")
+    )
     if not kind:
         return f"<small>{word}</small>"
     low, high = sorted((abs(gap["low"]), abs(gap["high"])))
@@ -276,11 +314,23 @@ def _better(gap: Mapping[str, Any] | None) -> str:
 def _binary(report: Mapping[str, Any]) -> list[str]:
     is_it, _ = answer(report)
     ranked = _pair(
-        _figure("roc", report, "The further above the dotted line, the better it ranks. The dot is where decisions are made."),
-        _figure("precision_recall", report, "How many calls are right as more and more rows are found. The dotted line is guessing."),
+        _figure(
+            "roc",
+            report,
+            "The further above the dotted line, the better it ranks. The dot is where decisions are made.",
+        ),
+        _figure(
+            "precision_recall",
+            report,
+            "How many calls are right as more and more rows are found. The dotted line is guessing.",
+        ),
     )
     trusted = _pair(
-        _figure("calibration", report, "Points above the dotted line: it happened more often than was said. Each holds about as many rows."),
+        _figure(
+            "calibration",
+            report,
+            "Points above the dotted line: it happened more often than was said. Each holds about as many rows.",
+        ),
         _figure("scores", report, f"The less the two overlap, the better rows that are {is_it} stand apart."),
     )
     counts = report["confusion"]
@@ -431,7 +481,9 @@ def _importance(report: Mapping[str, Any]) -> str:
     )
     rest = len(report["importance"]) - 15
     more = f'<p class="note">{counted(rest, "feature")} with less importance not drawn.</p>' if rest > 0 else ""
-    return _section("What it looks at", f'<p class="note">{escape(note)}</p>{_figure("importance", report, caption=False)}{more}')
+    return _section(
+        "What it looks at", f'<p class="note">{escape(note)}</p>{_figure("importance", report, caption=False)}{more}'
+    )
 
 
 def _batches(report: Mapping[str, Any]) -> str:
@@ -450,7 +502,11 @@ def _made(report: Mapping[str, Any], provenance: Provenance) -> str:
     if git.get("dirty"):
         commit += " with changes that were not committed"
     environment = provenance.get("environment")
-    made = _code(environment) if not isinstance(environment, Mapping) else _code(", ".join(f"{k} {v}" for k, v in environment.items()))
+    made = (
+        _code(environment)
+        if not isinstance(environment, Mapping)
+        else _code(", ".join(f"{k} {v}" for k, v in environment.items()))
+    )
     owners = provenance.get("owners", ())
     settings = provenance.get("settings", report["settings"])
     rows = [
@@ -458,8 +514,14 @@ def _made(report: Mapping[str, Any], provenance: Provenance) -> str:
         ("Description", escape(str(provenance.get("description", "")))),
         ("Owners", escape(", ".join(owners))),
         ("Target", f"{escape(report['target']['name'])}: {_code(report['target']['expression'])}"),
-        ("Candidate", escape(plain(report["candidate"])) + (f" {_code(provenance['model'])}" if "model" in provenance else "")),
-        ("Settings", "<br>".join(f"{escape(plain(name))}: {escape(_settings(chosen))}" for name, chosen in settings.items())),
+        (
+            "Candidate",
+            escape(plain(report["candidate"])) + (f" {_code(provenance['model'])}" if "model" in provenance else ""),
+        ),
+        (
+            "Settings",
+            "<br>".join(f"{escape(plain(name))}: {escape(_settings(chosen))}" for name, chosen in settings.items()),
+        ),
         ("Seed", _code(provenance.get("seed"))),
         ("Git commit", commit),
         ("Code version", _code(provenance.get("code_version"))),
@@ -548,7 +610,7 @@ def _cell(said: str) -> str:
 
 
 def _points(share: float | None) -> str:
-    return "–" if share is None else f"{share * 100:+.1f}".replace("-", "−")
+    return NOTHING if share is None else f"{share * 100:+.1f}".replace("-", MINUS)
 
 
 def _reach(found: Mapping[str, Any], ends: tuple[float, float], mark: float | None) -> str:

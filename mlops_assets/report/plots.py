@@ -12,7 +12,7 @@ from html import escape
 from math import ceil, floor, log10
 from typing import Any
 
-from mlops_assets.report.words import answer, figure, metric_name, percent, plain
+from mlops_assets.report.words import MINUS, answer, figure, metric_name, percent, plain
 from mlops_assets.stages.metrics import METRICS
 
 LIGHT = (
@@ -241,9 +241,16 @@ def _roc(report: Mapping[str, Any]) -> _Plot:
     legend, tall = _legend(entries, 14, 14)
     frame = _Frame((0, 1), (0, 1), top=38 + tall)
     counts = report["confusion"]
-    positive, negative = counts["true_positive"] + counts["false_negative"], counts["false_positive"] + counts["true_negative"]
-    out = legend + frame.axes(f"False alarms: share of the others called {is_it}", f"Share of {is_it} rows found", _percents, _percents)
-    out += f'<line class="guide" x1="{frame.left}" y1="{frame.bottom}" x2="{frame.right}" y2="{frame.top}"/>' + lines(frame)
+    positive, negative = (
+        counts["true_positive"] + counts["false_negative"],
+        counts["false_positive"] + counts["true_negative"],
+    )
+    out = legend + frame.axes(
+        f"False alarms: share of the others called {is_it}", f"Share of {is_it} rows found", _percents, _percents
+    )
+    out += f'<line class="guide" x1="{frame.left}" y1="{frame.bottom}" x2="{frame.right}" y2="{frame.top}"/>' + lines(
+        frame
+    )
     told = f"Curves of {named}."
     if positive and negative:
         found, alarms = counts["true_positive"] / positive, counts["false_positive"] / negative
@@ -260,15 +267,25 @@ def _precision_recall(report: Mapping[str, Any]) -> _Plot:
     legend, tall = _legend(entries, 14, 14)
     frame = _Frame((0, 1), (0, 1), top=38 + tall)
     base = report["test"]["base_rate"]
-    out = legend + frame.axes(f"Recall: share of {is_it} rows found", f"Precision: share of {is_it} calls that are right", _percents, _percents)
-    out += f'<line class="guide" x1="{frame.left}" x2="{frame.right}" y1="{frame.y(base):.1f}" y2="{frame.y(base):.1f}"/>' + lines(frame)
+    out = legend + frame.axes(
+        f"Recall: share of {is_it} rows found",
+        f"Precision: share of {is_it} calls that are right",
+        _percents,
+        _percents,
+    )
+    out += (
+        f'<line class="guide" x1="{frame.left}" x2="{frame.right}" y1="{frame.y(base):.1f}" y2="{frame.y(base):.1f}"/>'
+        + lines(frame)
+    )
     return "Precision and recall", f"Curves of {named}; guessing has a precision of {percent(base)}.", frame.height, out
 
 
 def _calibration(report: Mapping[str, Any]) -> _Plot:
     found = report["calibration"]["bins"]
     if report["task"] == "regression":
-        edges = [edge for one in found for edge in (one["said"], one["was"], one["low"], one["high"]) if edge is not None]
+        edges = [
+            edge for one in found for edge in (one["said"], one["was"], one["low"], one["high"]) if edge is not None
+        ]
         ends = _pad(min(edges), max(edges))
         across, up, say = "Predicted, mean of each bin", "Actual mean", _number
     else:
@@ -309,8 +326,15 @@ def _scores(report: Mapping[str, Any]) -> _Plot:
         x = frame.x(threshold)
         out += f'<line class="whisker" x1="{x:.1f}" x2="{x:.1f}" y1="{frame.top}" y2="{frame.bottom}"/>'
         ends = "end" if x > WIDTH - 130 else "start"
-        out += _text(x + (-6 if ends == "end" else 6), frame.top + 11, f"threshold {threshold:.3f}", kind="name", anchor=ends)
-    return "How the scores are spread", f"{totals['positive']:,} rows that were {is_it}, {totals['negative']:,} that were not.", frame.height, out
+        out += _text(
+            x + (-6 if ends == "end" else 6), frame.top + 11, f"threshold {threshold:.3f}", kind="name", anchor=ends
+        )
+    return (
+        "How the scores are spread",
+        f"{totals['positive']:,} rows that were {is_it}, {totals['negative']:,} that were not.",
+        frame.height,
+        out,
+    )
 
 
 def _bar(frame: _Frame, left: float, right: float, high: float, kind: str, hover: str) -> str:
@@ -322,7 +346,9 @@ def _bar(frame: _Frame, left: float, right: float, high: float, kind: str, hover
 
 
 def _swatch(x: float, y: float, kind: str, name: str) -> str:
-    return f'<rect class="{kind}" x="{x}" y="{y - 11}" width="12" height="12"/>' + _text(x + 18, y, _short(name, 34), kind="name")
+    return f'<rect class="{kind}" x="{x}" y="{y - 11}" width="12" height="12"/>' + _text(
+        x + 18, y, _short(name, 34), kind="name"
+    )
 
 
 def _confusion(report: Mapping[str, Any]) -> _Plot:
@@ -342,7 +368,9 @@ def _confusion(report: Mapping[str, Any]) -> _Plot:
     for place, name in enumerate(classes):
         x = left + size * (place + 0.5)
         if tilted:
-            out.append(f'<text x="{x:.1f}" y="{top - 10:.1f}" transform="rotate(-45 {x:.1f} {top - 10:.1f})">{escape(_short(name, 11))}</text>')
+            out.append(
+                f'<text x="{x:.1f}" y="{top - 10:.1f}" transform="rotate(-45 {x:.1f} {top - 10:.1f})">{escape(_short(name, 11))}</text>'
+            )
         else:
             out.append(_text(x, top - 10, _short(name, int(size / 6.6)), anchor="middle"))
         out.append(_text(left - 8, top + tall * (place + 0.5) + 4, _short(name, 16), anchor="end"))
@@ -386,7 +414,12 @@ def _fit(report: Mapping[str, Any]) -> _Plot:
                 f"<title>{hover}</title></rect>"
             )
     out += f'<line class="guide" x1="{frame.left}" y1="{frame.bottom}" x2="{frame.right}" y2="{frame.top}"/>'
-    return "Predicted against actual", "Darker squares hold more rows; on the diagonal both are equal.", frame.height, out
+    return (
+        "Predicted against actual",
+        "Darker squares hold more rows; on the diagonal both are equal.",
+        frame.height,
+        out,
+    )
 
 
 def _residuals(report: Mapping[str, Any]) -> _Plot:
@@ -429,13 +462,17 @@ def _importance(report: Mapping[str, Any], most: int = 15) -> _Plot:
 
 
 def _loss(value: float) -> str:
-    return f"{value:.3f}".replace("-", "−") if abs(value) < 10 else figure(value)
+    return f"{value:.3f}".replace("-", MINUS) if abs(value) < 10 else figure(value)
 
 
 def _batches(report: Mapping[str, Any]) -> _Plot:
     rows = report["batches"]
     key, up, say = {
-        "binary": ("base_rate", f"Share of rows that are {answer(report)[0]}" if report["task"] == "binary" else "", _percents),
+        "binary": (
+            "base_rate",
+            f"Share of rows that are {answer(report)[0]}" if report["task"] == "binary" else "",
+            _percents,
+        ),
         "regression": ("mean", f"Mean of “{report['target']['name']}”", _number),
         "multiclass": ("rows", "Rows", _number),
     }[report["task"]]
@@ -451,7 +488,9 @@ def _batches(report: Mapping[str, Any]) -> _Plot:
     step = ceil(max(len(str(row["batch"])) for row in rows) * 6.8 / ((frame.right - frame.left) / len(rows)))
     for tick in ticks(*frame._y, about=4):
         y = frame.y(tick)
-        out += f'<line class="grid" x1="{frame.left}" x2="{frame.right}" y1="{y:.1f}" y2="{y:.1f}"/>' + _text(frame.left - 8, y + 4, say(tick), anchor="end")
+        out += f'<line class="grid" x1="{frame.left}" x2="{frame.right}" y1="{y:.1f}" y2="{y:.1f}"/>' + _text(
+            frame.left - 8, y + 4, say(tick), anchor="end"
+        )
     out += _text(14, frame.top - 14, up, kind="name")
     for place, (row, value) in enumerate(zip(rows, values, strict=True)):
         if value is not None:
@@ -468,12 +507,14 @@ def _batches(report: Mapping[str, Any]) -> _Plot:
         if (len(rows) - 1 - place) % step == 0:
             out += _text(frame.x(place + 0.5), frame.bottom + 18, str(row["batch"]), anchor="middle")
     out += f'<line class="axis" x1="{frame.left}" x2="{frame.right}" y1="{frame.y(0):.1f}" y2="{frame.y(0):.1f}"/>'
-    told = "; ".join(f"{row['batch']} {say(round(value, 3))}" for row, value in zip(rows, values, strict=True) if value is not None)
+    told = "; ".join(
+        f"{row['batch']} {say(round(value, 3))}" for row, value in zip(rows, values, strict=True) if value is not None
+    )
     return "The answers, batch by batch", f"{up}: {told}.", frame.bottom + 28, out
 
 
 def _number(value: float) -> str:
-    return f"{value:,.4g}".replace("-", "−") if abs(value) < 10_000 else f"{value:,.0f}".replace("-", "−")
+    return f"{value:,.4g}".replace("-", MINUS) if abs(value) < 10_000 else f"{value:,.0f}".replace("-", MINUS)
 
 
 _PLOTS: Mapping[str, Callable[[Mapping[str, Any]], _Plot]] = {

@@ -10,6 +10,7 @@ from typing import Any, Literal
 
 from mlops_assets.stages.metrics import METRICS
 
+MINUS, NOTHING = "\N{MINUS SIGN}", "\N{EN DASH}"
 State = Literal["passed", "warned", "held", "unjudged"]
 
 
@@ -51,7 +52,10 @@ def _binary(report: Mapping[str, Any]) -> list[str]:
             f"100; guessing gets 50{''.join(f', {other}' for other in others)}."
         )
     counts = report["confusion"]
-    called, positive = counts["true_positive"] + counts["false_positive"], counts["true_positive"] + counts["false_negative"]
+    called, positive = (
+        counts["true_positive"] + counts["false_positive"],
+        counts["true_positive"] + counts["false_negative"],
+    )
     share = of_hundred(called / report["rows"]["answered"])
     said = f"At its threshold it calls {share} of 100 rows {is_it}"
     if called and positive:
@@ -71,13 +75,17 @@ def _multiclass(report: Mapping[str, Any]) -> list[str]:
     ]
     balanced = metric_of(report, report["candidate"], "balanced_accuracy")
     if balanced is not None:
-        told.append(f"Averaged over the answers, rare ones as much as common ones, it finds {of_hundred(balanced)} of 100.")
+        told.append(
+            f"Averaged over the answers, rare ones as much as common ones, it finds {of_hundred(balanced)} of 100."
+        )
     return told
 
 
 def _regression(report: Mapping[str, Any]) -> list[str]:
     off = metric_of(report, report["candidate"], "mae")
-    told = [f"Its answers for “{report['target']['name']}” are off by {figure(off)} on average{_against(report, 'mae', figure)}."]
+    told = [
+        f"Its answers for “{report['target']['name']}” are off by {figure(off)} on average{_against(report, 'mae', figure)}."
+    ]
     explained = metric_of(report, report["candidate"], "r2")
     if explained is not None:
         if explained < 0:
@@ -88,7 +96,10 @@ def _regression(report: Mapping[str, Any]) -> list[str]:
 
 
 def _against(report: Mapping[str, Any], metric: str, said: Any) -> str:
-    rivals = [f"{plain(name)} {'is off by' if metric == 'mae' else 'gets'} {said(value)}" for name, value in _rivals(report, metric)]
+    rivals = [
+        f"{plain(name)} {'is off by' if metric == 'mae' else 'gets'} {said(value)}"
+        for name, value in _rivals(report, metric)
+    ]
     return f"; {', '.join(rivals)}" if rivals else ""
 
 
@@ -143,18 +154,18 @@ def counted(count: int, thing: str) -> str:
 
 def percent(share: float | None, digits: int = 1) -> str:
     """A share in percent."""
-    return "–" if share is None else f"{share * 100:.{digits}f}%"
+    return NOTHING if share is None else f"{share * 100:.{digits}f}%"
 
 
 def figure(value: float | None) -> str:
     """A number of any size with about four digits that mean something."""
     if value is None:
-        return "–"
+        return NOTHING
     size = abs(value)
     if size >= 10_000:
-        return f"{value:,.0f}".replace("-", "−")
+        return f"{value:,.0f}".replace("-", MINUS)
     digits = 1 if size >= 100 else 2 if size >= 10 else 3
-    return f"{value:,.{digits}f}".replace("-", "−")
+    return f"{value:,.{digits}f}".replace("-", MINUS)
 
 
 def span(low: float | None, high: float | None) -> str:

@@ -118,18 +118,23 @@ def _header(contract: Contract, source: Source, delivery: Delivery, data: bytes)
             f"{where} holds a NUL byte: the file is binary, damaged, or written in UTF-16 "
             f"(then set format: {{encoding: utf-16}} for source {source.name})."
         )
+    names: list[str] = []
+    problem = ""
     try:
         names = _split_alone(first, source.format)
     except csv.Error as error:
-        raise DeliveryError(f"{where}: the header cannot be read: {_quote_problem(error)}.") from None
+        problem = _quote_problem(error)
     if not set(names) & set(source.columns):
         better = _delimiter(source, first)
         if better:
+            found = problem or f"found {len(names)} column{'s' * (len(names) != 1)}"
             raise DeliveryError(
-                f"{delivery.name}: found {len(names)} column{'s' * (len(names) != 1)} with the delimiter "
-                f"{source.format.delimiter!r}; the header looks like {better!r} is the delimiter. If so, set "
+                f"{delivery.name}: {found} with the delimiter {source.format.delimiter!r}; the header looks like "
+                f"{better!r} is the delimiter. If so, set "
                 f"format: {{delimiter: {_yaml(better)}}} for source {source.name} ({contract.file}:{source.line})."
             )
+        if problem:
+            raise DeliveryError(f"{where}: the header cannot be read: {problem}.")
         if not first.strip():
             raise DeliveryError(f"{where} is blank; the header with the column names should stand there.")
     return names

@@ -231,9 +231,7 @@ def _described(bundle: Bundle, truth: Any) -> dict[str, Any]:
     return {"rows": rows, "counts": counts, "base_rate": counts[1] / rows if rows else NAN}
 
 
-def _compared(
-    contract: Contract, bundle: Bundle, measures: Mapping[str, Measure], rows: int
-) -> list[dict[str, Any]]:
+def _compared(contract: Contract, bundle: Bundle, measures: Mapping[str, Measure], rows: int) -> list[dict[str, Any]]:
     """Metrics of every model with intervals, and paired differences from the baselines."""
     metrics = METRICS[bundle["task"]]
     once = np.ones(rows)
@@ -430,9 +428,17 @@ def _calibration(said: Floats, truth: Floats, *, share: bool) -> dict[str, Any]:
         inside = places == place
         n, found = int(inside.sum()), truth[inside]
         low, high = wilson(float(found.sum()), n) if share else mean_interval(found)[1:]
-        told.append({"rows": n, "said": float(said[inside].mean()), "was": float(found.mean()), "low": low, "high": high})
+        told.append(
+            {"rows": n, "said": float(said[inside].mean()), "was": float(found.mean()), "low": low, "high": high}
+        )
     error = sum(bin_["rows"] * abs(bin_["said"] - bin_["was"]) for bin_ in told) / said.size
-    return {"bins": told, "error": error, "gap": _span(said - truth), "said": float(said.mean()), "was": float(truth.mean())}
+    return {
+        "bins": told,
+        "error": error,
+        "gap": _span(said - truth),
+        "said": float(said.mean()),
+        "was": float(truth.mean()),
+    }
 
 
 def _table(bundle: Bundle, truth: Ints, given: Ints) -> dict[str, Any]:
@@ -466,7 +472,9 @@ def _scatter(truth: Floats, said: Floats, cells: int = 32) -> dict[str, Any]:
     low, high = (float(edge) for edge in np.quantile(np.concatenate([truth, said]), [0.005, 0.995]))
     high = high if high > low else low + 1.0
     edges = np.linspace(low, high, cells + 1)
-    counts = np.histogram2d(np.clip(said, low, high), np.clip(truth, low, high), bins=[edges, edges])[0].astype(np.int64)
+    counts = np.histogram2d(np.clip(said, low, high), np.clip(truth, low, high), bins=[edges, edges])[0].astype(
+        np.int64
+    )
     error = said - truth
     reach = float(np.quantile(np.abs(error), 0.99)) or 1.0
     steps = np.linspace(-reach, reach, 42)

@@ -62,10 +62,18 @@ def batches_in(contract: Contract, source: Source, delivery: Delivery) -> list[s
     table = _read(contract, source, delivery).table
     _, keys = batch_of(Calendar.of(contract.partitions), raw_moments(source, table))
     if table.num_rows and not keys:
-        columns = ", ".join(source.event_time.columns if source.event_time else ())
+        columns = [source.columns[name] for name in (source.event_time.columns if source.event_time else ())]
+        first = [
+            f"{str(table[column.name][0].as_py())!r}{f' where {column.format} is expected' if column.format else ''}"
+            for column in columns
+            if "sensitive" not in column.roles
+        ]
+        names = ", ".join(column.name for column in columns)
         raise DeliveryError(
-            f"{delivery.name}: none of its {table.num_rows:,} rows has an event time ({columns}) that can be read and "
-            f"lies in a batch of {contract.name}."
+            f"{delivery.name}: none of its {table.num_rows:,} rows has an event time ({names}) that can be read and "
+            f"lies in a batch of {contract.name}. "
+            f"The first row has {', '.join(first) or 'a sensitive value'}: look at the format of the column and at the "
+            f"partitions' start and end in {contract.file}."
         )
     return list(keys)
 

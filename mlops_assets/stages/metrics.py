@@ -38,8 +38,12 @@ class Metric:
 
 METRICS: Mapping[Task, Mapping[str, Metric]] = {
     "binary": {
-        "roc_auc": Metric("ROC AUC", True, "how often a positive row is ranked above a negative one; guessing gets 0.5"),
-        "average_precision": Metric("Average precision", True, "precision averaged over recall; guessing gets the base rate"),
+        "roc_auc": Metric(
+            "ROC AUC", True, "how often a positive row is ranked above a negative one; guessing gets 0.5"
+        ),
+        "average_precision": Metric(
+            "Average precision", True, "precision averaged over recall; guessing gets the base rate"
+        ),
         "log_loss": Metric("Log loss", False, "how surprised the probabilities are by the answers"),
         "brier": Metric("Brier score", False, "mean squared distance of the probability from the answer"),
         "accuracy": Metric("Accuracy", True, "share of right decisions at the threshold"),

@@ -231,6 +231,17 @@ def test_another_delimiter(tmp_path: Path, delimiter: str, shown: str) -> None:
     )
 
 
+def test_another_delimiter_of_quoted_names(tmp_path: Path) -> None:
+    header, *rows = csv_text(*ROWS).splitlines()
+    quoted = ";".join(f'"{name}"' for name in header.split(","))
+    told = refusal(tmp_path, "\n".join([quoted, *(row.replace(",", ";") for row in rows)]) + "\n")
+    assert told == (
+        "landing/sales_2024-01.csv: something stands between a closing quote and the next delimiter with the delimiter "
+        "','; the header looks like ';' is the delimiter. If so, set format: {delimiter: \";\"} for source sales "
+        "(data/shop/dataset.yaml:7)."
+    )
+
+
 def test_duplicate_header_names(tmp_path: Path) -> None:
     told = refusal(tmp_path, csv_text(header="id,day,shop,price,paid,price"))
     assert told == "landing/sales_2024-01.csv: the column 'price' stands 2 times."
