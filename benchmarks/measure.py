@@ -73,7 +73,9 @@ def job(rounds: int, other: Path | None) -> None:
         with tempfile.TemporaryDirectory() as folder:
             place = Place(Path(folder), HERE.parent / "data" / "flights")
             place.run("deliver", "flights")
-            floors.append(measured([sys.executable, str(HERE / "floor.py"), str(place.data / "flights" / "landing")])[:2])
+            floors.append(
+                measured([sys.executable, str(HERE / "floor.py"), str(place.data / "flights" / "landing")])[:2]
+            )
             if other:
                 others.append(measured([sys.executable, str(other)])[:2])
             ours.append(place.run("run", "flights")[:2])
@@ -100,7 +102,9 @@ def month(rounds: int) -> None:
             place.run("deliver", "flights", "--through", "2013-11")
             place.run("run", "flights")
             place.run("deliver", "flights")
-            floors.append(measured([sys.executable, str(HERE / "floor.py"), str(place.data / "flights" / "landing")])[:2])
+            floors.append(
+                measured([sys.executable, str(HERE / "floor.py"), str(place.data / "flights" / "landing")])[:2]
+            )
             copy = Path(folder) / "copy"
             shutil.copytree(place.home, copy)
             whole.append(place.run("run", "flights")[:2])
@@ -124,7 +128,9 @@ def daily(rounds: int) -> None:
             with tempfile.TemporaryDirectory() as folder:
                 place = Place(Path(folder))
                 deliver_days(write_contract(place.data), range(count))
-                figures.append(place.run("run", "visits", "--select", "raw/visits", "--select", "raw/shops", *_batch_stages())[:2])
+                figures.append(
+                    place.run("run", "visits", "--select", "raw/visits", "--select", "raw/shops", *_batch_stages())[:2]
+                )
                 if count == BATCHES:
                     again.append(place.run("run", "visits", "--select", "raw/visits", *_batch_stages())[:2])
     one, year = told("1 daily batch", few), told(f"{BATCHES} daily batches", many)
@@ -141,7 +147,11 @@ def load(rounds: int) -> None:
     with tempfile.TemporaryDirectory() as folder:
         place = Place(Path(folder), HERE.parent / "data" / "flights")
         here = {"MLOPS_ASSETS_DATA": str(place.data), "MLOPS_ASSETS_HOME": str(place.home)}
-        ours = [sys.executable, "-c", "import mlops_assets.definitions as d; d.build_definitions().get_repository_def()"]
+        ours = [
+            sys.executable,
+            "-c",
+            "import mlops_assets.definitions as d; d.build_definitions().get_repository_def()",
+        ]
         told("first load: sources are read", [measured(ours, **here)[:2]])
         bare, loaded = [], []
         for _ in range(rounds * 3):

@@ -172,7 +172,9 @@ def _summarise(home: Home, plan: "Plan", summary: "Summary", seconds: float) -> 
             print(f"Report: {report}")
             break
     if summary.outcomes:
-        print(f"Next: mlops-assets status {name} | mlops-assets dev (the graph in the Dagster UI) | mlops-assets run {name}")
+        print(
+            f"Next: mlops-assets status {name} | mlops-assets dev (the graph in the Dagster UI) | mlops-assets run {name}"
+        )
 
 
 def _show_refusals(plan: "Plan", summary: "Summary") -> None:
@@ -190,7 +192,24 @@ def _show_refusals(plan: "Plan", summary: "Summary") -> None:
             _show_examples(verdicts_of(standing.refusal, evidence(plan.store, standing.refusal)))
     for crash in summary.crashes:
         print(f"- {crash}")
-    print("Whatever was published before stays readable. Mend the delivery and run again.")
+    for release in _refused_releases(plan, summary):
+        print(f"Its report: {release}")
+    print("Whatever was published before stays readable. Mend what is named above and run again.")
+
+
+def _refused_releases(plan: "Plan", summary: "Summary") -> "list[Path]":
+    """Reports of evaluations that were refused: they say why better than a sentence can."""
+    from mlops_assets.assets.publish import report_path
+
+    refused = [(outcome.stage, outcome.batch) for outcome in summary.outcomes if outcome.status == "refused"]
+    refused += [(stage, batch) for stage, batch, _ in summary.repeated]
+    home = Home.from_environment()
+    paths = [
+        report_path(home, plan.graph.contract.name, batch, "report.html", accepted=False)
+        for stage, batch in refused
+        if stage == "evaluation_report"
+    ]
+    return [path for path in paths if path.is_file()]
 
 
 def _show_examples(verdicts: "Sequence[Verdict]") -> None:
@@ -207,8 +226,12 @@ def _deliver(options: argparse.Namespace, home: Home) -> int:
     if options.if_empty and landing.is_dir() and any(path.is_file() for path in landing.iterdir()):
         return 0
     if contract.supplier is None:
-        raise UserError(f"{contract.file}: no `supplier` is named, so there is nothing to play; put files into {landing}.")
-    spec = importlib.util.spec_from_file_location(f"mlops_assets_supplier_{contract.name}", contract.folder / contract.supplier)
+        raise UserError(
+            f"{contract.file}: no `supplier` is named, so there is nothing to play; put files into {landing}."
+        )
+    spec = importlib.util.spec_from_file_location(
+        f"mlops_assets_supplier_{contract.name}", contract.folder / contract.supplier
+    )
     assert spec is not None
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
@@ -259,7 +282,10 @@ def _dev(options: argparse.Namespace, home: Home) -> int:
     home.initialise_dagster()
     home.initialise_mlflow()
     print(f"Dagster UI: http://127.0.0.1:{options.port}")
-    print(f"MLflow UI:  mlflow ui --backend-store-uri {home.mlflow_uri} --host 127.0.0.1 --port 5000 --workers 1", flush=True)
+    print(
+        f"MLflow UI:  mlflow ui --backend-store-uri {home.mlflow_uri} --host 127.0.0.1 --port 5000 --workers 1",
+        flush=True,
+    )
     words = ["dagster", "dev", "-m", "mlops_assets.definitions", "-h", "127.0.0.1", "-p", str(options.port)]
     os.execv(sys.executable, [sys.executable, "-m", *words])
 

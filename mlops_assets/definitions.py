@@ -12,6 +12,7 @@ from mlops_assets.assets.graph import Graph
 from mlops_assets.assets.steps import assets_of
 from mlops_assets.contract.load import load_contracts
 from mlops_assets.contract.model import Contract
+from mlops_assets.errors import ContractError
 from mlops_assets.home import Home
 
 
@@ -25,6 +26,10 @@ def build_definitions(home: Home | None = None, contracts: Mapping[str, Contract
     home.apply()
     remember_in(home.cache)
     found = load_contracts(home.data) if contracts is None else contracts
+    if not found:
+        raise ContractError(
+            f"{home.data} holds no dataset: no folder in it has a dataset.yaml. Set MLOPS_ASSETS_DATA to the folder of yours."
+        )
     return dg.Definitions(
         assets=[assets for contract in found.values() for assets in assets_of(Graph(contract), home)],
         executor=dg.in_process_executor,

@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from mlops_assets.errors import UserError
+from mlops_assets.store.names import segment
 
 # Raised when a home written by this release cannot be used by an older one; a newer home is refused with a sentence.
 FORMAT = 1
@@ -94,8 +95,13 @@ class Home:
 
     @property
     def dagster(self) -> Path:
-        """The Dagster home: ``dagster.yaml`` and its databases."""
-        return self.dagster_home or self.root / "dagster"
+        """The Dagster home: ``dagster.yaml`` and its databases.
+
+        Every branch has its own: what a run plans is recorded by Dagster itself, and would show on the status of main.
+        """
+        return self.dagster_home or self.root / (
+            "dagster" if self.branch == "main" else f"dagster-{segment(self.branch)}"
+        )
 
     @property
     def mlflow(self) -> Path:

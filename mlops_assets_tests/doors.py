@@ -23,6 +23,7 @@ from typing import Any, TypeVar
 import dagster as dg
 import pytest
 
+from mlops_assets.assets.dagster_private import latest_check
 from mlops_assets.home import Home
 from mlops_assets.store.store import Store
 
@@ -88,10 +89,14 @@ class Project:
 
     def told(self) -> Versions:
         """What Dagster says was materialized last."""
-        with pytest.MonkeyPatch.context() as patch:
-            patch.setenv("DAGSTER_HOME", str(self.home.dagster))
-            with dg.DagsterInstance.from_config(str(self.home.dagster)) as instance:
-                return {key.to_user_string(): _told(instance, key) for key in instance.all_asset_keys()}
+        with self._instance() as instance:
+            return {key.to_user_string(): _told(instance, key) for key in instance.all_asset_keys()}
+
+    def verdict(self, asset: str, check: str, partition: str | None) -> str | None:
+        """What Dagster says of a check on a partition."""
+        with self._instance() as instance:
+            found = latest_check(instance, dg.AssetCheckKey(dg.AssetKey(asset.split("/")), check), partition)
+            return found.status.value if found else None
 
     @contextmanager
     def served(self) -> Iterator["Web"]:
@@ -120,6 +125,13 @@ class Project:
             with suppress(ProcessLookupError):
                 os.killpg(process.pid, signal.SIGKILL)
             process.wait(30)
+
+    @contextmanager
+    def _instance(self) -> Iterator[dg.DagsterInstance]:
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setenv("DAGSTER_HOME", str(self.home.dagster))
+            with dg.DagsterInstance.from_config(str(self.home.dagster)) as instance:
+                yield instance
 
     def _call(self, module: str, *words: str) -> Called:
         done = subprocess.run(

@@ -107,7 +107,7 @@ def test_a_run_before_anything_was_delivered(tmp_path: Path) -> None:
         (["run", "visits", "--partition", "2024"], "'2024' is not a day; write it like 2013-03-09."),
         (["run", "visits", "--from", "2024-02-30"], "'2024-02-30' does not exist in the calendar"),
         (["run", "visits", "--to", "yesterday"], "'yesterday' is not a day"),
-        (["run", "visits", "--release", "2023-12-31"], "'2023-12-31' lies before the first batch"),
+        (["run", "visits", "--release", "2023-12-31"], "'2023-12-31' is before the first batch, '2024-01-01'"),
         (["run", "visits", "--partition", "2024-01-09"], "visits/raw/visits [2024-01-09]: nothing was delivered; "),
         (["run", "visits", "--release", "2024-01-09"], "has no accepted rows of its own batch; bring batch 2024-01-09 in"),
         (["deliver", "visits"], "no `supplier` is named, so there is nothing to play; put files into "),
@@ -164,7 +164,7 @@ def test_the_exports_work_in_a_shell(tmp_path: Path) -> None:
     assert printed.code == 0
     show = "import json, os; print(json.dumps(dict(os.environ)))"
     done = subprocess.run(
-        ["sh", "-c", f'eval "$EXPORTS"; exec {sys.executable} -c \'{show}\''],
+        ["/bin/sh", "-c", f'eval "$EXPORTS"; exec {sys.executable} -c \'{show}\''],
         env={"EXPORTS": printed.text, "PATH": ""},
         capture_output=True,
         text=True,

@@ -50,7 +50,8 @@ def web(project: Project) -> Iterator[Web]:
         yield served
 
 
-def test_a_bare_dagster_publishes_what_the_command_publishes(project: Project, expected: Versions) -> None:
+@pytest.mark.slow
+def test_a_range_and_then_every_stage_of_a_partition_in_one_run(project: Project, expected: Versions) -> None:
     done = project.materialize(NAME, [*REFERENCE, *BATCH], "--partition-range", f"{DAYS[0]}...{DAYS[-2]}")
     assert done.code == 0, done.text
     done = project.dagster("asset", "materialize", "-m", DEFINITIONS, "--select", "*", "--partition", NEWEST)
@@ -74,6 +75,19 @@ def test_a_range_without_its_reference_is_refused_with_a_sentence(project: Proje
         f"{NAME}/raw/visits",
         f"{NAME}/quarantine",
     }
+
+
+def test_a_bare_dagster_publishes_what_the_command_publishes(project: Project, tmp_path: Path) -> None:
+    other = Project.at(tmp_path / "command", project.home.data)
+    done = other.command("run", NAME, "--partition", NEWEST)
+    assert done.code == 0, done.text
+    done = project.materialize(NAME, [*REFERENCE, *BATCH], "--partition-range", f"{NEWEST}...{NEWEST}")
+    assert done.code == 0, done.text
+    assert set(project.heads()) == {f"{NAME}/raw/shops", *BATCH_KEYS}
+    assert project.heads() == project.told() == other.heads() == other.told()
+    # of a range, too, Dagster must know which batch a verdict is about
+    assert project.verdict(f"{NAME}/quarantine", "conservation", NEWEST) == "SUCCEEDED"
+    assert project.verdict(f"{NAME}/raw/shops", "readable", None) == "SUCCEEDED"
 
 
 def test_no_step_below_is_skipped_on_another_branch(project: Project) -> None:

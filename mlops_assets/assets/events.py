@@ -7,7 +7,7 @@ numpy scalars fail only after the work is done.
 
 import base64
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import dagster as dg
@@ -34,36 +34,6 @@ class Reporter:
         self._specs = specs
         self._pointers: dict[tuple[dg.AssetKey, str | None], int] = {}
 
-    def results(self, outcome: Outcome) -> Iterator[dg.MaterializeResult[None]]:
-        """The outcome of a run's only batch as Dagster's own result; of a refusal the verdicts are logged alone."""
-        stage = self._session.graph.stages[outcome.stage]
-        partition = self._partition(stage, outcome.batch)
-        selected = {(key.asset_key, key.name) for key in self._context.selected_asset_check_keys}
-        checked = [evaluation(self._specs, stage, verdict, partition) for verdict in outcome.verdicts]
-        checked = [each for each in checked if (each.asset_key, each.check_name) in selected]
-        if outcome.failed or outcome.manifest is None:
-            from mlops_assets.assets import dagster_private
-
-            dagster_private.log_partition(self._context, None, checked)
-            return
-        yield dg.MaterializeResult(
-            asset_key=self._specs.key(stage.name),
-            metadata=metadata(self._session.graph, outcome),
-            data_version=dg.DataVersion(str(outcome.manifest.version)),
-            check_results=[
-                dg.AssetCheckResult(
-                    asset_key=each.asset_key,
-                    check_name=each.check_name,
-                    passed=each.passed,
-                    severity=each.severity,
-                    metadata=each.metadata,
-                    description=each.description,
-                )
-                for each in checked
-            ],
-        )
-        self._told(outcome)
-
     def log(self, outcomes: Sequence[Outcome]) -> None:
         """Log a batch's outcomes in order: for each its materialization, then the verdicts that judge it."""
         # Storages and their SQLAlchemy are loaded by whoever runs, not by whoever only loads the graph.
@@ -89,7 +59,7 @@ class Reporter:
         materialization: dg.AssetMaterialization | None = None
         if not outcome.failed and outcome.manifest is not None:
             key, shown = self._specs.key(stage.name), metadata(self._session.graph, outcome)
-            versions = self._tags(stage, outcome.manifest)
+            versions = self._tags(outcome.manifest)
             if self._session.plan.branch != "main":
                 # What runs elsewhere than on main may change no status: observations, and never an evaluation.
                 self._context.log_event(dg.AssetObservation(key, partition=partition, metadata=shown, tags=versions))
@@ -104,7 +74,7 @@ class Reporter:
         if target is not None:
             self._pointers[self._specs.key(stage.name), partition] = target.storage_id
 
-    def _tags(self, stage: Stage, manifest: Manifest) -> dict[str, str]:
+    def _tags(self, manifest: Manifest) -> dict[str, str]:
         """Versions as Dagster reads them. Of a partitioned input its own tag cannot be exact; the manifest is.
 
         Dagster asks whether a partitioned input has a newer event than the one that the pointer names.
@@ -135,7 +105,9 @@ class Reporter:
         unknown = [partition for partition in partitions if (key, partition) not in self._pointers]
         if unknown:
             named = None if unknown == [None] else [str(partition) for partition in unknown]
-            for partition, target in dagster_private.latest_materializations(self._context.instance, key, named).items():
+            for partition, target in dagster_private.latest_materializations(
+                self._context.instance, key, named
+            ).items():
                 self._pointers[key, partition] = target.storage_id
         return max((self._pointers[key, each] for each in partitions if (key, each) in self._pointers), default=None)
 
@@ -178,9 +150,9 @@ def metadata(graph: Graph, outcome: Outcome) -> dict[str, Any]:
         shown["dagster/uri"] = manifest.blob.path
         shown["bytes"] = manifest.blob.size
     if manifest.rows is not None:
-        shown["dagster/partition_row_count" if graph.stages[outcome.stage].scope != "reference" else "dagster/row_count"] = (
-            manifest.rows
-        )
+        shown[
+            "dagster/partition_row_count" if graph.stages[outcome.stage].scope != "reference" else "dagster/row_count"
+        ] = manifest.rows
     if manifest.schema:
         shown["dagster/column_schema"] = _schema(tuple(manifest.schema))
     if manifest.files:

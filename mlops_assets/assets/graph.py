@@ -88,13 +88,10 @@ class Graph:
         """The one batch of an unpartitioned asset."""
         return _ONLY_BATCH
 
-    def downstream(self, names: set[str]) -> set[str]:
-        """The named stages and everything that stands on them."""
-        reached = set(names)
-        for stage in self.stages.values():
-            if any(up.stage in reached for up in stage.upstream):
-                reached.add(stage.name)
-        return reached
+    def names_batch(self, stage: Stage) -> bool:
+        """Whether the delivered files of a raw stage say in their name which batch they are."""
+        source = self.contract.sources.get(stage.name.removeprefix("raw/"))
+        return source is not None and "{batch}" in source.files
 
 
 def plain(value: Any) -> Any:
@@ -223,7 +220,7 @@ def _stages(contract: Contract) -> Iterator[Stage]:
         "release",
         "estimator",
         rows,
-        ["train", "split"],
+        ["candidate", "selection"],
         settings=fitted,
         description="Baselines and candidate, fitted on the training and validation rows of the release.",
     )
@@ -232,7 +229,7 @@ def _stages(contract: Contract) -> Iterator[Stage]:
         "release",
         "json",
         [Upstream("candidate_model", "same"), *rows],
-        ["evaluate", "split"],
+        ["evaluate", "selection"],
         settings={
             "evaluation": plain(contract.evaluation),
             "hidden": sorted(contract.sensitive() & set(contract.evaluation.groups)),
@@ -248,8 +245,8 @@ def _stages(contract: Contract) -> Iterator[Stage]:
         "release",
         "estimator",
         [Upstream("evaluation_report", "same"), Upstream("candidate_model", "same"), *rows],
-        ["train", "split"],
-        settings=fitted | {"final": True},
+        ["final", "selection"],
+        settings=fitted,
         rules={"agreement": contract.gates.agreement},
         description="The candidate's settings fitted on every row of the release: what would be served.",
     )

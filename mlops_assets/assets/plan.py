@@ -294,7 +294,12 @@ class Plan:
         """A joined batch source may have no file for a batch; what was delivered must have been accepted."""
         stage = self.graph.stages[upstream]
         spine = f"raw/{self.graph.contract.spine}"
-        return stage.scope == "batch" and upstream.startswith("raw/") and upstream != spine and not self._delivered(stage, batch)
+        return (
+            stage.scope == "batch"
+            and upstream.startswith("raw/")
+            and upstream != spine
+            and not self._delivered(stage, batch)
+        )
 
     def _name(self, stage: str, batch: str) -> str:
         asset = self.graph.asset(stage)

@@ -41,7 +41,7 @@ def provenance(plan: Plan, manifest: Manifest) -> Provenance:
 
 def _files(plan: Plan, inputs: tuple[Input, ...]) -> Iterator[dict[str, Any]]:
     """Every delivered file that the inputs stand on, once, by following recorded manifests up to ``raw``."""
-    waiting, seen = list(reversed(inputs)), set()
+    waiting, seen, told = list(reversed(inputs)), set(), set()
     while waiting:
         item = waiting.pop()
         if item.manifest is None or item in seen:
@@ -50,5 +50,14 @@ def _files(plan: Plan, inputs: tuple[Input, ...]) -> Iterator[dict[str, Any]]:
         manifest = plan.store.manifest(item.asset, item.partition, item.manifest)
         source = plan.graph.stage_of(item.asset).removeprefix("raw/")
         for file in manifest.files:
-            yield {"name": file["name"], "size": file["size"], "sha256": file["sha256"], "source": source, "batch": item.partition}
+            if (file["name"], file["sha256"]) in told:
+                continue
+            told.add((file["name"], file["sha256"]))
+            yield {
+                "name": file["name"],
+                "size": file["size"],
+                "sha256": file["sha256"],
+                "source": source,
+                "batch": item.partition,
+            }
         waiting.extend(reversed(manifest.inputs))

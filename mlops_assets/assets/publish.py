@@ -162,8 +162,10 @@ class Session:
         return self._conclude(stage, self._illustrated(stage, judged, made), verdicts, "audited", {})
 
     def _compute(self, stage: Stage, batch: str, resolution: Resolution) -> Outcome:
+        # A file that holds many batches is kept once, not once for each.
+        place = batch if self.graph.names_batch(stage) else self.graph.whole
         files = tuple(
-            file.record() | {"blob": self.store.put_bytes(self.graph.asset(stage.name), batch, file.path).path}
+            file.record() | {"blob": self.store.put_bytes(self.graph.asset(stage.name), place, file.path).path}
             for file in resolution.files
         )
         made: Made | None = None
@@ -242,7 +244,12 @@ class Session:
         }
 
     def _conclude(
-        self, stage: Stage, manifest: Manifest, verdicts: tuple[Verdict, ...], status: Status, preview: Mapping[str, Any]
+        self,
+        stage: Stage,
+        manifest: Manifest,
+        verdicts: tuple[Verdict, ...],
+        status: Status,
+        preview: Mapping[str, Any],
     ) -> Outcome:
         self.store.record(manifest)
         self._bench.remember(manifest)
@@ -275,7 +282,9 @@ class Session:
         """Lay files for people where people look; they can be made again from the store."""
         for name, blob in manifest.attachments.items():
             if name != _EVIDENCE:
-                path = report_path(self.home, self.graph.contract.name, manifest.batch, name, accepted=manifest.accepted)
+                path = report_path(
+                    self.home, self.graph.contract.name, manifest.batch, name, accepted=manifest.accepted
+                )
                 path.parent.mkdir(parents=True, exist_ok=True)
                 path.write_bytes(self.store.bytes(blob))
 
@@ -302,7 +311,8 @@ class Session:
 def verdicts_of(manifest: Manifest, examples: Mapping[str, Sequence[str]] | None = None) -> tuple[Verdict, ...]:
     """A manifest's verdicts as value objects, with examples where evidence is given."""
     return tuple(
-        Verdict(**{**record, "examples": tuple((examples or {}).get(record["check"], ()))}) for record in manifest.verdicts
+        Verdict(**{**record, "examples": tuple((examples or {}).get(record["check"], ()))})
+        for record in manifest.verdicts
     )
 
 
@@ -364,7 +374,9 @@ def git_state(folder: Path) -> dict[str, Any]:
 
     def git(*words: str) -> str | None:
         try:
-            done = subprocess.run(["git", "-C", str(folder), *words], capture_output=True, text=True, timeout=20, check=False)
+            done = subprocess.run(
+                ["git", "-C", str(folder), *words], capture_output=True, text=True, timeout=20, check=False
+            )
         except FileNotFoundError:
             return None
         return done.stdout.strip() if done.returncode == 0 else None
@@ -373,5 +385,3 @@ def git_state(folder: Path) -> dict[str, Any]:
     if commit is None:
         return {}
     return {"commit": commit, "dirty": bool(git("status", "--porcelain", "--untracked-files=no"))}
-
-

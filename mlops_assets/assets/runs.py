@@ -84,7 +84,9 @@ class Runner:
         self._run_scope("reference", self._todo("reference", [self.graph.whole], asked.stages))
         self._run_scope("batch", self._todo("batch", batches, asked.stages))
         for release in self._releases(asked):
-            self._run_scope("release", self._todo("release", [release], asked.stages, explicit=asked.releases is not None))
+            self._run_scope(
+                "release", self._todo("release", [release], asked.stages, explicit=asked.releases is not None)
+            )
         return self.summary
 
     def _batches(self, asked: Asked) -> list[str]:
@@ -167,8 +169,10 @@ class Runner:
             self.plan.forget()
 
     def _between(self, batch: str, first: str, last: str) -> bool:
-        return first == last == batch or self.plan.calendar.sort({first, batch, last})[0] == first and (
-            self.plan.calendar.sort({first, batch, last})[-1] == last
+        return (
+            first == last == batch
+            or (self.plan.calendar.sort({first, batch, last})[0] == first
+            and (self.plan.calendar.sort({first, batch, last})[-1] == last))
         )
 
     def _dagster_run(self, scope: str, stages: Sequence[Stage], first: str, last: str) -> None:

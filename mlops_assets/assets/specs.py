@@ -15,7 +15,13 @@ from mlops_assets.assets.graph import Graph, Stage, Upstream, digest
 from mlops_assets.contract.calendar import Calendar
 from mlops_assets.contract.model import Column
 
-_CRON = {"hourly": "0 * * * *", "daily": "0 0 * * *", "weekly": "0 0 * * 1", "monthly": "0 0 1 * *", "yearly": "0 0 1 1 *"}
+_CRON = {
+    "hourly": "0 * * * *",
+    "daily": "0 0 * * *",
+    "weekly": "0 0 * * 1",
+    "monthly": "0 0 1 * *",
+    "yearly": "0 0 1 1 *",
+}
 
 _KINDS = {"table": {"parquet"}, "json": {"json"}, "estimator": {"scikitlearn"}}
 
@@ -102,7 +108,11 @@ class Specs:
         mapping: dg.PartitionMapping | None = None
         if upstream.window == "through":
             named = self.graph.contract.partitions.cadence == "named"
-            mapping = dg.AllPartitionMapping() if named else dg.TimeWindowPartitionMapping(start_offset=-self._calendar.offset)
+            mapping = (
+                dg.AllPartitionMapping()
+                if named
+                else dg.TimeWindowPartitionMapping(start_offset=-self._calendar.offset)
+            )
         elif self.partitions is not None and upstream.window == "whole" and stage.scope != "reference":
             mapping = None
         return dg.AssetDep(self.key(upstream.stage), partition_mapping=mapping)
@@ -123,7 +133,7 @@ def column_schema(columns: Mapping[str, Column]) -> dg.TableSchema:
                 type=_TYPES.get(column.type, column.type),
                 description=column.description or None,
                 constraints=dg.TableColumnConstraints(nullable=column.nullable, other=rules(column)),
-                tags={role: "" for role in sorted(column.roles)},
+                tags=dict.fromkeys(sorted(column.roles), ""),
             )
             for name, column in columns.items()
         ]

@@ -1,10 +1,9 @@
 """The Dagster shells: every stage is an asset, and every run of one goes through write, audit, publish.
 
-The batch stages of a dataset are one subsettable step that takes any number of batches: of several it logs each
-partition's events itself, so that one run reports exact versions for all of them; of a single one it yields results.
-Reference tables are a step without partitions, the release stages one that takes one partition a run. All three are
-built by ``step``. What does not belong here: the work, and what is decided about
-it (``publish``).
+The batch stages of a dataset are one subsettable step that takes any number of batches and logs each partition's events
+itself, so that one run reports exact versions for all of them. Reference tables are a step without partitions, the
+release stages one that takes one partition a run. All three are built by ``step``. What does not belong here: the work,
+and what is decided about it (``publish``).
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -13,7 +12,6 @@ from dataclasses import replace
 
 import dagster as dg
 
-from mlops_assets.assets import dagster_private
 from mlops_assets.assets.events import Reporter, evaluation
 from mlops_assets.assets.graph import Graph, Stage
 from mlops_assets.assets.plan import Plan
@@ -49,24 +47,19 @@ def step(name: str, specs: Specs, home: Home, stages: Sequence[Stage], *, single
         backfill_policy=dg.BackfillPolicy.single_run() if single_run else None,
         op_tags={"dataset": specs.graph.contract.name},
     )
-    def body(context: dg.AssetExecutionContext) -> Iterator[dg.MaterializeResult[None] | dg.Output[None]]:
+    def body(context: dg.AssetExecutionContext) -> Iterator[dg.Output[None]]:
+        # Storages and their SQLAlchemy are loaded by whoever runs, not by whoever only loads the graph.
+        from mlops_assets.assets.dagster_private import passed_on
+
         batches = [specs.graph.whole] if partitions is None else list(context.partition_keys)
         session = open_session(specs.graph, home, context.run.run_id)
         reporter = Reporter(context, session, specs)
         chosen = [stage for stage in stages if specs.key(stage.name) in context.selected_asset_keys]
         listener = LISTENER.get()
         reasons: list[str] = []
-        alone = len(batches) == 1 and session.plan.branch == "main"
         for batch in batches:
-            if alone:
-                outcomes = []
-                for stage in chosen:
-                    outcome = _track(session, session.run(stage, batch))
-                    outcomes.append(outcome)
-                    yield from reporter.results(outcome)
-            else:
-                outcomes = [_track(session, session.run(stage, batch)) for stage in chosen]
-                reporter.log(outcomes)
+            outcomes = [_track(session, session.run(stage, batch)) for stage in chosen]
+            reporter.log(outcomes)
             for outcome in outcomes:
                 if listener:
                     listener(session.graph, outcome)
@@ -75,8 +68,7 @@ def step(name: str, specs: Specs, home: Home, stages: Sequence[Stage], *, single
         reasons += _judge_again(context, session, specs, [stage for stage in stages if stage not in chosen], batches)
         if reasons:
             raise dg.Failure("\n".join(reasons), allow_retries=False)
-        if not alone:
-            yield from (dagster_private.passed_on(specs.key(stage.name)) for stage in chosen)
+        yield from (passed_on(specs.key(stage.name)) for stage in chosen)
 
     return body
 

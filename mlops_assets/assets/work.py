@@ -6,21 +6,21 @@ not read again what was just written.
 """
 
 import os
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from mlops_assets.assets.graph import Stage
 from mlops_assets.assets.plan import Plan
 from mlops_assets.checks.verdict import Verdict
-from mlops_assets.errors import RefusedError
 from mlops_assets.stages.made import Made
-from mlops_assets.stages.roles import bucket_ranges
 from mlops_assets.store.manifest import Input, Manifest
 
 _TREND = 12
 """How many earlier batches a batch's volumes are compared with."""
 
 _PREVIEW_ROWS = 5
+
+_ROWS = ("features", "splits")
 
 
 class Workbench:
@@ -95,7 +95,9 @@ class Workbench:
         if kept and kept[0] == item.version:
             return kept[1] if columns is None else kept[1].select(list(columns))
         assert item.manifest is not None
-        return self._plan.store.get(self._plan.store.manifest(item.asset, item.partition, item.manifest), columns=columns)
+        return self._plan.store.get(
+            self._plan.store.manifest(item.asset, item.partition, item.manifest), columns=columns
+        )
 
     def _keep(self, stage: str, batch: str, value: Any) -> None:
         """Keep a value until another batch is at hand; whole tables (references) stay."""
@@ -151,74 +153,48 @@ class Workbench:
         return self._sifted[key]
 
     def _make_release(self, stage: Stage, release: str, inputs: Sequence[Input]) -> Made:
-        found = self._plan.release_roles(release)
-        by_stage: dict[str, list[Input]] = {}
-        for item in inputs:
-            by_stage.setdefault(self._plan.graph.stage_of(item.asset), []).append(item)
-        from mlops_assets.stages import evaluate, train
+        from mlops_assets.stages.selection import part_of, rows_for
 
-        models = [*self._contract.baselines, *self._contract.candidates]
+        found = self._plan.release_roles(release)
+        features, splits = ({item.partition: item for item in inputs if item.asset == self._asset(n)} for n in _ROWS)
+
+        def read(batch: str) -> tuple[Any, Any]:
+            return self.value(features[batch]), self.value(splits[batch])["bucket"]
+
+        def rows(phase: Any) -> Any:
+            return rows_for(self._contract, found, phase, self._plan.calendar.sort, read)
+
         threads = int(os.environ.get("OMP_NUM_THREADS") or 1)
         if stage.name == "candidate_model":
-            # By hash a batch has both roles and counts once.
-            seen = self._plan.calendar.sort({*found["train"], *found["validation"]})
-            rows = self._rows(by_stage, seen, ("train", "validation"))
-            bundle = train.fit(self._contract, rows, models, threads, self._contract.candidates[0].name)
-            facts = {"seed": bundle["seed"], "training": bundle["training"], "thresholds": bundle["thresholds"]}
-            return Made(bundle, facts)
-        bundle = self.value(by_stage["candidate_model"][0])
-        test = self._rows(by_stage, found["test"], ("test",))
-        if stage.name == "evaluation_report":
-            return evaluate.evaluate(self._contract, bundle, test, self._summary(by_stage, found, bundle))
-        everything = {batch for role in ("train", "validation", "embargo", "test") for batch in found[role]}
-        rows = self._rows(by_stage, self._plan.calendar.sort(everything), ("train", "validation", "test"))
-        chosen = [model for model in models if model.name == bundle["candidate"]]
-        final = train.fit(self._contract, rows, chosen, threads, bundle["candidate"])
-        alike = evaluate.agreement(bundle, final, test)
-        return Made(final, {"seed": final["seed"], "training": final["training"], "agreement": alike})
+            from mlops_assets.stages.candidate import fit_candidate
 
-    def _rows(self, inputs: Mapping[str, Sequence[Input]], batches: Iterable[str], parts: Sequence[str]) -> Any:
-        """The feature rows of some batches in order, those in the buckets of some roles when rows are split by hash."""
-        import pyarrow as pa
-        import pyarrow.compute as pc
+            return fit_candidate(self._contract, rows("fit"), threads)
+        bundle = self.value(next(item for item in inputs if item.asset == self._asset("candidate_model")))
+        if stage.name == "trained_model":
+            from mlops_assets.stages.final import refit
 
-        features = {item.partition: item for item in inputs["features"]}
-        splits = {item.partition: item for item in inputs["splits"]}
-        ranges = bucket_ranges(self._contract)
-        tables = []
-        for batch in batches:
-            table = self.value(features[batch])
-            buckets = self.value(splits[batch])["bucket"]
-            if len(buckets) != table.num_rows:
-                raise RefusedError(
-                    f"splits [{batch}] has {len(buckets)} rows and features [{batch}] {table.num_rows}: they stand on "
-                    f"different versions of cleaned [{batch}]. Bring batch {batch} up to date."
-                )
-            if self._contract.split.by == "hash":
-                chosen = None
-                for part in parts:
-                    low, high = ranges[part]
-                    inside = pc.and_(pc.greater_equal(buckets, low), pc.less(buckets, high))
-                    chosen = inside if chosen is None else pc.or_(chosen, inside)
-                table = table.filter(chosen)
-            tables.append(table)
-        return pa.concat_tables(tables).combine_chunks()
-
-    def _summary(
-        self, inputs: Mapping[str, Sequence[Input]], found: Mapping[str, list[str]], bundle: Any
-    ) -> list[dict[str, Any]]:
-        """What the answers of every batch look like, with its role; by part when rows are split by hash."""
-        from mlops_assets.stages.evaluate import summary
+            return refit(self._contract, bundle, rows("all"), rows("test"), threads)
+        from mlops_assets.stages.evaluate import evaluate, summary
 
         if self._contract.split.by == "hash":
-            parts = {part: self._rows(inputs, found["test"], (part,)) for part in ("train", "validation", "test")}
-            return [summary(bundle, part, part, rows) for part, rows in parts.items() if rows.num_rows]
-        role_of = {batch: role for role in ("train", "validation", "embargo", "test") for batch in found[role]}
-        return [
-            summary(bundle, item.partition, role_of[item.partition], self.value(item, ["target"]))
-            for item in inputs["features"]
-            if item.version and item.partition in role_of
-        ]
+            import pyarrow as pa
+
+            whole = rows("all")
+            chunks = [read(batch)[1] for batch in self._plan.calendar.sort(found["test"])]
+            buckets = pa.chunked_array([chunk for column in chunks for chunk in column.chunks])
+            parts = {part: part_of(self._contract, part, whole, buckets) for part in ("train", "validation", "test")}
+            told = [summary(bundle, part, part, table) for part, table in parts.items() if table.num_rows]
+        else:
+            role_of = {batch: role for role in ("train", "validation", "embargo", "test") for batch in found[role]}
+            told = [
+                summary(bundle, batch, role_of[batch], self.value(features[batch], ["target"]))
+                for batch in features
+                if batch in role_of
+            ]
+        return evaluate(self._contract, bundle, rows("test"), told)
+
+    def _asset(self, stage: str) -> str:
+        return self._plan.graph.asset(stage)
 
     def _earlier(self, stage: Stage, batch: str) -> list[Mapping[str, Any]]:
         """Facts of the published batches just before this one, oldest first."""

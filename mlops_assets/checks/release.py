@@ -13,9 +13,15 @@ from mlops_assets.contract.model import Contract
 from mlops_assets.stages.metrics import METRICS
 
 CALIBRATION = 0.05
-"""Mean gap between what was said and what was, above which probabilities are not to be taken at their word."""
+"""Mean gap between what was said and what was, beyond chance, above which probabilities are not to be taken at their
+word."""
 GROUP = 0.05
 """How much worse, or otherwise biased, a group may surely be than the whole before it is told."""
+DEVIATIONS = 0.1
+"""The same as ``CALIBRATION`` for predicted numbers, in standard deviations of the answers."""
+WORSE = 1.25
+"""How many times the mean error of all rows a group's may surely be before it is told."""
+_LARGE = 100
 
 
 def audit_candidate(contract: Contract, bundle: Mapping[str, Any]) -> list[Verdict]:
@@ -25,7 +31,7 @@ def audit_candidate(contract: Contract, bundle: Mapping[str, Any]) -> list[Verdi
     for name, seen in training["scores"].items():
         if seen["unfinite"]:
             examples.append(f"Model '{name}' says nothing finite of {seen['unfinite']:,} of {seen['sampled']:,} rows.")
-        elif name == bundle["candidate"] and bundle["kinds"][name] != "prior" and seen["distinct"] < 2:
+        elif name == bundle["candidate"] and bundle["kinds"][name] != "prior" and seen["distinct"] == 1:
             examples.append(
                 f"Model '{name}' says the same of all {seen['sampled']:,} rows: its features tell it nothing."
             )
@@ -145,14 +151,14 @@ def _beats(contract: Contract, report: Mapping[str, Any]) -> Verdict:
 
 
 def _calibrated(report: Mapping[str, Any]) -> Verdict:
-    calibration, rows = report["calibration"], report["rows"]["answered"]
-    error, gap = calibration["error"], calibration["gap"]
+    calibration = report["calibration"]
+    error, sure, gap = calibration["error"], calibration["sure"], calibration["gap"]
     if report["task"] == "regression":
         scale = report["test"]["deviation"] or 1.0
-        failed, unit = error > CALIBRATION * 2 * scale, f" ({error / scale:.2f} standard deviations)"
+        failed, unit = sure > DEVIATIONS * scale, f" ({error / scale:.2f} standard deviations)"
         shown, way = f"{error:.4g}{unit}", f"{abs(gap['value']):.4g} too {'high' if gap['value'] > 0 else 'low'}"
     else:
-        failed = error > CALIBRATION
+        failed = sure > CALIBRATION
         shown = f"{error * 100:.1f} percentage points"
         way = f"{abs(gap['value']) * 100:.1f} points too {'high' if gap['value'] > 0 else 'low'}"
     what = "predictions" if report["task"] == "regression" else "probabilities"
@@ -161,12 +167,7 @@ def _calibrated(report: Mapping[str, Any]) -> Verdict:
     )
     if failed:
         sentence += " Use them to rank, not as they stand."
-    kept = {"error": error, "gap": gap, "limit": CALIBRATION}
-    return (
-        verdict_of(CALIBRATED, int(failed), 1, sentence, threshold=None, details=kept)
-        if rows
-        else verdict_of(CALIBRATED, 0, 0, "There is no test row with an answer.")
-    )
+    return verdict_of(CALIBRATED, int(failed), 1, sentence, details={"error": error, "sure": sure, "gap": gap})
 
 
 def _groups(report: Mapping[str, Any]) -> Verdict:
@@ -184,7 +185,8 @@ def _groups(report: Mapping[str, Any]) -> Verdict:
     if not report["groups"]:
         sentence = "The contract names no groups to look at."
     elif named:
-        sentence = f"{len(named)} of {looked} groups are surely treated otherwise than the whole."
+        verb = "is" if len(named) == 1 else "are"
+        sentence = f"{len(named)} of {looked} groups {verb} surely treated otherwise than the whole."
     else:
         sentence = f"None of {looked} groups is surely treated otherwise than the whole."
     if small:
@@ -195,7 +197,7 @@ def _groups(report: Mapping[str, Any]) -> Verdict:
 def _complaints(task: str, group: Mapping[str, Any], overall: Mapping[str, Any], bias: float) -> list[str]:
     told = []
     if task == "regression":
-        limit = overall["mae"]["value"] * 1.25
+        limit = overall["mae"]["value"] * WORSE
         if group["error"]["low"] is not None and group["error"]["low"] > limit:
             told.append(f"off by {group['error']['value']:.4g} on average, {overall['mae']['value']:.4g} over all")
         return told
@@ -219,7 +221,7 @@ def _off(gap: float) -> str:
 
 
 def _number(value: float) -> str:
-    return f"{value:.3f}" if abs(value) < 100 else f"{value:,.0f}"
+    return f"{value:,.{3 if abs(value) < _LARGE else 0}f}"
 
 
 def _interval(span: Mapping[str, Any]) -> str:

@@ -74,8 +74,8 @@ h1,h2,h3,p,figure,dl,dd,ul{{margin:0}}
 .over b{{color:var(--ink)}}
 h1{{font-size:clamp(1.6rem,1.1rem + 2.2vw,2.5rem);line-height:1.15;letter-spacing:-.02em;font-weight:680;max-width:24em;
 text-wrap:balance}}
-.state{{display:inline-block;font-size:.82rem;font-weight:640;border-radius:99px;padding:.15rem .8rem;margin-bottom:.8rem;
-border:1.5px solid currentColor}}
+.state{{display:inline-block;font-size:.82rem;font-weight:640;border-radius:99px;padding:.15rem .8rem;
+margin-bottom:.8rem;border:1.5px solid currentColor}}
 .passed{{color:var(--good)}}.warned{{color:var(--warm)}}.held{{color:var(--bad)}}.unjudged{{color:var(--soft)}}
 .lead{{font-size:1.16rem;line-height:1.5;max-width:42em;margin-top:1rem;text-wrap:pretty}}
 .lead+.lead{{margin-top:.5rem}}
@@ -90,7 +90,8 @@ h2{{font-size:1.35rem;line-height:1.25;letter-spacing:-.01em;margin-bottom:.35re
 .by{{margin-top:1.8rem}}.by .note{{margin-top:.5rem}}
 .note{{color:var(--soft);max-width:46em;margin-bottom:1rem;font-size:.95rem;text-wrap:pretty}}
 .pair>section{{min-width:0}}.pair>.note{{margin:0}}
-.pair{{display:grid;grid-template-columns:repeat(auto-fit,minmax(min(100%,400px),1fr));gap:1.6rem 2.4rem;align-items:start}}
+.pair{{display:grid;grid-template-columns:repeat(auto-fit,minmax(min(100%,400px),1fr));gap:1.6rem 2.4rem;
+align-items:start}}
 figure{{min-width:0;break-inside:avoid}}
 figcaption{{font-weight:600;margin-bottom:.5rem}}
 figure p{{color:var(--soft);font-size:.92rem;margin-top:.4rem;max-width:34em}}
@@ -132,16 +133,19 @@ dl.made dt{{color:var(--soft)}}
 dl.made dd{{min-width:0;overflow-wrap:anywhere}}
 details{{margin-top:1.2rem}}
 summary{{cursor:pointer;font-weight:600}}
-details table{{margin-top:.6rem}}
+details table{{margin-top:.6rem}}details td,details tbody th{{padding-top:.25rem;padding-bottom:.25rem}}
 .none{{color:var(--soft)}}
-footer{{margin-top:3.5rem;padding-top:1rem;border-top:1px solid var(--line);color:var(--soft);font-size:.88rem;max-width:60em}}
+footer{{margin-top:3.5rem;padding-top:1rem;border-top:1px solid var(--line);color:var(--soft);
+font-size:.88rem;max-width:60em}}
 @media (max-width:560px){{main{{padding:1.4rem 1rem 3rem}}section{{margin-top:2.4rem}}.lead{{font-size:1.05rem}}
 .facts{{grid-template-columns:1fr 1fr;gap:0 1rem}}.facts dd{{font-size:1.4rem}}
 dl.made{{grid-template-columns:1fr;gap:0}}dl.made dd{{margin-bottom:.5rem}}
-.checks tr{{display:grid;padding:.5rem 0;border-bottom:1px solid var(--line)}}.checks td,.checks th{{border:0;padding:0}}
+.checks tr{{display:grid;padding:.5rem 0;border-bottom:1px solid var(--line)}}
+.checks td,.checks th{{border:0;padding:0}}
 .checks td:first-child{{width:auto}}.checks thead{{position:absolute;left:-9999px}}}}
 @media print{{@page{{margin:16mm}}body{{font-size:10.5pt}}main{{max-width:none;padding:0}}section{{margin-top:1.6rem}}
-.plot{{max-width:82mm}}.cellplot{{max-width:none}}.pair{{grid-template-columns:1fr 1fr}}h2,h3,caption{{break-after:avoid}}
+.plot{{max-width:82mm}}.cellplot{{max-width:none}}.pair{{grid-template-columns:1fr 1fr}}
+h2,h3,caption{{break-after:avoid}}
 .scroll{{overflow:visible}}details::details-content{{content-visibility:visible;display:block}}
 .bar,.cell,.dot,.mine{{-webkit-print-color-adjust:exact;print-color-adjust:exact}}}}
 """
@@ -149,7 +153,7 @@ dl.made{{grid-template-columns:1fr;gap:0}}dl.made dd{{margin-bottom:.5rem}}
 
 
 def html(report: Mapping[str, Any], provenance: Provenance) -> str:
-    """The page of an evaluation ``report`` (``stages.evaluate``) and its ``provenance``: one self-contained document."""
+    """One self-contained document of an evaluation ``report`` (``stages.evaluate``) and its ``provenance``."""
     verdicts = provenance.get("verdicts", ())
     found = finding(report, verdicts)
     dataset, release = str(provenance.get("dataset", report["dataset"])), provenance.get("release")
@@ -175,11 +179,12 @@ def html(report: Mapping[str, Any], provenance: Provenance) -> str:
 def _opening(report: Mapping[str, Any], provenance: Provenance, dataset: str) -> str:
     found = finding(report, provenance.get("verdicts", ()))
     over = [f"<span><b>{escape(dataset)}</b> evaluation report</span>"]
+    known: Mapping[str, Any] = {**provenance}
     over += [
-        f"<span>{escape(name)} <b>{escape(str(provenance[name]))}</b></span>"
+        f"<span>{escape(name)} <b>{escape(str(known[name]))}</b></span>"
         for name in ("release", "branch")
-        if name in provenance
-    ]  # type: ignore[literal-required]
+        if name in known
+    ]
     state = {"passed": "Passed", "warned": "Passed with warnings", "held": "Held back", "unjudged": "Not judged"}[
         found.state
     ]
@@ -254,7 +259,7 @@ def _checks(verdicts: Sequence[Mapping[str, Any]]) -> str:
             f'<tr><td><span class="mark {kind}">{mark}</span></td><th scope="row">{escape(name)}</th>'
             f"<td>{escape(str(one['sentence']))}{more}</td></tr>"
         )
-    head = '<thead><tr><th scope="col">Verdict</th><th scope="col">Check</th><th scope="col">What was found</th></tr></thead>'
+    head = f"<thead><tr>{_heads([('Verdict', 'left'), ('Check', 'left'), ('What was found', 'left')])}</tr></thead>"
     return _section("What was checked", f'<table class="checks">{head}<tbody>{"".join(rows)}</tbody></table>')
 
 
@@ -284,12 +289,13 @@ def _against(report: Mapping[str, Any]) -> str:
         rows.append(f'<tr><th scope="row">{label}</th>{"".join(cells)}</tr>')
     table = _scroll(
         "Metrics of every model",
-        f'<table class="metrics"><thead><tr><th scope="col">Metric</th>{head}</tr></thead><tbody>{"".join(rows)}</tbody></table>',
+        f'<table class="metrics"><thead><tr><th scope="col">Metric</th>{head}</tr></thead>'
+        f"<tbody>{''.join(rows)}</tbody></table>",
     )
     note = (
         f"All models saw the same {report['rows']['answered']:,} test rows. Below each number its 95% interval from "
-        f"{report['resamples']} resamples of those rows; below a baseline's, by how much {plain(chosen['name'])} is better "
-        "on the same resamples."
+        f"{report['resamples']} resamples of those rows; below a baseline's, by how much {plain(chosen['name'])} is "
+        "better on the same resamples."
     )
     beside = _pair(f'<p class="note">{escape(note)}</p>', _figure("models", report, caption=False))
     return _section("Against the baselines", f"{beside}<div class='by'>{table}</div>")
@@ -390,9 +396,15 @@ def _groups(report: Mapping[str, Any]) -> str:
                 f"({table['small']['rows']:,} rows together) left out: too few to say."
             )
         told = f'<p class="note">{escape(" ".join(left))}</p>' if left else ""
-        body = f"<table class='groups'><caption>{escape(caption)}</caption><thead><tr>{cells}</tr></thead><tbody>{lines}</tbody></table>"
+        body = (
+            f"<table class='groups'><caption>{escape(caption)}</caption><thead><tr>{cells}</tr></thead>"
+            f"<tbody>{lines}</tbody></table>"
+        )
         tables.append(f'<div class="by">{_scroll(caption, body)}{told}</div>')
-    note = "The vertical line is what holds for all rows. An interval that keeps clear of it is a group the model treats otherwise."
+    note = (
+        "The vertical line is what holds for all rows. An interval that keeps clear of it is a group the model treats "
+        "otherwise."
+    )
     return _section("Group by group", f'<p class="note">{note}</p>' + "".join(tables))
 
 
@@ -489,9 +501,10 @@ def _importance(report: Mapping[str, Any]) -> str:
 def _batches(report: Mapping[str, Any]) -> str:
     if "batches" not in names(report):
         return ""
-    train = sum(row["rows"] for row in report["batches"] if row.get("role") != "test")
+    seen = [row for row in report["batches"] if row.get("role") not in ("test", "embargo")]
+    parts = f"{len(seen)} batches" if len(seen) != 1 else "1 batch"
     left = report["train"]["no_answer"]
-    note = f"{train:,} rows of {counted(sum(row.get('role') != 'test' for row in report['batches']), 'batch').replace('batchs', 'batches')}"
+    note = f"{sum(row['rows'] for row in seen):,} rows of {parts}"
     note += f"; {left:,} of them have no answer and taught it nothing." if left else "."
     return _section("What it learnt from", f'<p class="note">{escape(note)}</p>{_figure("batches", report)}')
 
@@ -549,7 +562,8 @@ def _made(report: Mapping[str, Any], provenance: Provenance) -> str:
         counted(len(files), "delivered file"),
         [("File", "left"), ("Bytes", "right"), ("SHA-256", "left")],
         [
-            f'<th scope="row">{escape(str(one["name"]))}</th><td class="n">{one["size"]:,}</td><td>{_code(one["sha256"])}</td>'
+            f'<th scope="row">{escape(str(one["name"]))}</th><td class="n">{one["size"]:,}</td>'
+            f"<td>{_code(one['sha256'])}</td>"
             for one in files
         ],
     )
@@ -559,18 +573,19 @@ def _made(report: Mapping[str, Any], provenance: Provenance) -> str:
 def _folded(title: str, head: _Head, rows: Sequence[str]) -> str:
     if not rows:
         return f'<p class="note" style="margin-top:1.2rem">No {escape(title.split(" ", 1)[1])} recorded.</p>'
-    table = f"<table><thead><tr>{_heads(head)}</tr></thead><tbody>{''.join(f'<tr>{row}</tr>' for row in rows)}</tbody></table>"
+    lines = "".join(f"<tr>{row}</tr>" for row in rows)
+    table = f"<table><thead><tr>{_heads(head)}</tr></thead><tbody>{lines}</tbody></table>"
     unfolded = " open" if len(rows) <= OPEN else ""
     return f"<details{unfolded}><summary>{escape(title)}</summary>{_scroll(title, table)}</details>"
 
 
 def _footer(report: Mapping[str, Any]) -> str:
     told = [
-        f"Intervals: percentiles of {report['resamples']} bootstrap resamples of the test rows, the same for every model.",
+        f"Intervals: percentiles of {report['resamples']} bootstrap resamples of the test rows.",
         "Groups: Wilson's interval for shares, DeLong's for ROC AUC, the normal one for means."
         if report["task"] == "binary" and report["groups"]
         else "",
-        f"The test rows were in no fit. {counted(report['rows']['no_answer'], 'test row')} without an answer left out.",
+        f"The test rows were in no fit; {counted(report['rows']['no_answer'], 'row')} without an answer left out.",
         f"Report format {report['format']}.",
     ]
     return f"<footer><p>{escape(' '.join(part for part in told if part))}</p></footer>"

@@ -35,13 +35,19 @@ MARKS = (
     ".plot .main{stroke:var(--accent);stroke-width:2.6}"
     ".plot .d1{stroke-dasharray:7 4}.plot .d2{stroke-dasharray:2 3}.plot .d3{stroke-dasharray:9 3 2 3}"
     ".plot .dot{fill:var(--accent);stroke:var(--paper);stroke-width:1.5}.plot .dot.other{fill:var(--mute)}"
-    ".plot .reach{stroke:var(--accent);stroke-width:2.2}.plot .reach.other{stroke:var(--mute)}.plot .reach.wide{stroke-width:10;opacity:.4}"
+    ".plot .reach{stroke:var(--accent);stroke-width:2.2}.plot .reach.other{stroke:var(--mute)}"
+    ".plot .reach.wide{stroke-width:10;opacity:.4}"
     ".plot .bar{fill:var(--accent)}.plot .bar.warm{fill:var(--warm)}.plot .bar.quiet{fill:var(--mute);opacity:.55}"
-    ".plot .see{opacity:.62}.plot .warmline{stroke:var(--warm);stroke-width:1.6}"
+    ".plot .bar.faint{opacity:.18}.plot .see{opacity:.62}.plot .warmline{stroke:var(--warm);stroke-width:1.6}"
     ".plot .whisker{stroke:var(--ink);stroke-width:1.4}.plot .cell{fill:var(--accent)}"
     ".plot .box{fill:none;stroke:var(--line)}"
 )
 WIDTH = 460
+"""Every plot is so wide; text keeps its size when a plot is shown at its own."""
+_ROOMY = 58
+"""A cell this wide holds a count and a share."""
+_DENSE = 60
+"""So many bars stand without gaps."""
 
 
 def names(report: Mapping[str, Any]) -> tuple[str, ...]:
@@ -90,7 +96,8 @@ def interval(
     if low is not None and high is not None:
         body += f'<line class="reach" x1="{at(low):.1f}" x2="{at(high):.1f}" y1="9" y2="9"/>'
     body += f'<circle class="dot" cx="{at(value):.1f}" cy="9" r="4"/>'
-    return f'<svg class="plot cellplot" viewBox="0 0 {width} 18" width="{width}" height="18" aria-hidden="true">{body}</svg>'
+    box = f'viewBox="0 0 {width} 18" width="{width}" height="18"'
+    return f'<svg class="plot cellplot" {box} aria-hidden="true">{body}</svg>'
 
 
 class _Frame:
@@ -112,8 +119,7 @@ class _Frame:
             y = self.y(tick)
             out.append(f'<line class="grid" x1="{self.left}" x2="{self.right}" y1="{y:.1f}" y2="{y:.1f}"/>')
             out.append(_text(self.left - 8, y + 4, say_y(tick), anchor="end"))
-        for tick in ticks(*self._x):
-            out.append(_text(self.x(tick), self.bottom + 18, say_x(tick), anchor="middle"))
+        out += [_text(self.x(tick), self.bottom + 18, say_x(tick), anchor="middle") for tick in ticks(*self._x)]
         out.append(f'<line class="axis" x1="{self.left}" x2="{self.right}" y1="{self.bottom}" y2="{self.bottom}"/>')
         out.append(_text((self.left + self.right) / 2, self.bottom + 38, across, anchor="middle", kind="name"))
         out.append(_text(14, self.top - 14, up, kind="name"))
@@ -227,9 +233,9 @@ def _curves(report: Mapping[str, Any], which: str) -> tuple[list[tuple[str, str]
     entries = [(_kind(place), plain(name)) for place, name in enumerate(shown)]
 
     def lines(frame: _Frame) -> str:
+        points = [frame.line(found[name]["x"], found[name]["y"]) for name in shown]
         return "".join(
-            f'<polyline class="{_kind(place)}" points="{frame.line(found[shown[place]]["x"], found[shown[place]]["y"])}"/>'
-            for place in reversed(range(len(shown)))
+            f'<polyline class="{_kind(place)}" points="{points[place]}"/>' for place in reversed(range(len(shown)))
         )
 
     return entries, ", ".join(plain(name) for name in shown), lines
@@ -255,7 +261,7 @@ def _roc(report: Mapping[str, Any]) -> _Plot:
     if positive and negative:
         found, alarms = counts["true_positive"] / positive, counts["false_positive"] / negative
         hover = f"At the threshold: {percent(found)} found, {percent(alarms)} false alarms"
-        out += f'<circle class="dot" cx="{frame.x(alarms):.1f}" cy="{frame.y(found):.1f}" r="6"><title>{escape(hover)}</title></circle>'
+        out += _dot(frame, alarms, found, hover, size=6)
         out += _text(frame.x(alarms) + 11, frame.y(found) + 15, "threshold", kind="name")
         told += f" {hover}."
     return "ROC curve", told, frame.height, out
@@ -297,13 +303,14 @@ def _calibration(report: Mapping[str, Any]) -> _Plot:
     frame = _Frame(ends, ends)
     out = frame.axes(across, up, say, say)
     out += f'<line class="guide" x1="{frame.left}" y1="{frame.bottom}" x2="{frame.right}" y2="{frame.top}"/>'
-    out += f'<polyline class="curve main" style="opacity:.45" points="{frame.line([one["said"] for one in found], [one["was"] for one in found])}"/>'
+    points = frame.line([one["said"] for one in found], [one["was"] for one in found])
+    out += f'<polyline class="curve main" style="opacity:.45" points="{points}"/>'
     for one in found:
-        x, y = frame.x(one["said"]), frame.y(one["was"])
         if one["low"] is not None:
-            out += f'<line class="reach" x1="{x:.1f}" x2="{x:.1f}" y1="{frame.y(one["low"]):.1f}" y2="{frame.y(one["high"]):.1f}"/>'
+            x, low, high = frame.x(one["said"]), frame.y(one["low"]), frame.y(one["high"])
+            out += f'<line class="reach" x1="{x:.1f}" x2="{x:.1f}" y1="{low:.1f}" y2="{high:.1f}"/>'
         hover = f"{one['rows']:,} rows: said {say(round(one['said'], 3))}, was {say(round(one['was'], 3))}"
-        out += f'<circle class="dot" cx="{x:.1f}" cy="{y:.1f}" r="5"><title>{escape(hover)}</title></circle>'
+        out += _dot(frame, one["said"], one["was"], hover)
     told = "; ".join(f"said {say(round(one['said'], 3))}, was {say(round(one['was'], 3))}" for one in found)
     return "What was said against what was", f"On the diagonal both are equal. {told}.", frame.height, out
 
@@ -313,14 +320,14 @@ def _scores(report: Mapping[str, Any]) -> _Plot:
     edges, found = report["scores"]["edges"], report["scores"]
     totals = {side: sum(found[side]) or 1 for side in ("negative", "positive")}
     shares = {side: [count / totals[side] for count in found[side]] for side in totals}
-    top = max(max(shares["negative"]), max(shares["positive"])) or 1.0
+    top = max(*shares["negative"], *shares["positive"]) or 1.0
     frame = _Frame((0, 1), (0, top * 1.05), top=56)
     out = _swatch(14, 14, "bar quiet", f"not {is_it}") + _swatch(150, 14, "bar warm see", is_it)
     out += frame.axes(f"Predicted probability of {is_it}", "Share of each kind's rows", _percents, _percents)
     for side, kind in (("negative", "bar quiet"), ("positive", "bar warm see")):
         for place, share in enumerate(shares[side]):
             if share:
-                out += _bar(frame, edges[place], edges[place + 1], share, kind, f"{found[side][place]:,} rows")
+                out += _bar(frame, (edges[place], edges[place + 1]), share, kind, f"{found[side][place]:,} rows")
     threshold = report["threshold"]
     if 0 <= threshold <= 1:
         x = frame.x(threshold)
@@ -337,7 +344,13 @@ def _scores(report: Mapping[str, Any]) -> _Plot:
     )
 
 
-def _bar(frame: _Frame, left: float, right: float, high: float, kind: str, hover: str) -> str:
+def _dot(frame: _Frame, x: float, y: float, hover: str, *, size: int = 5) -> str:
+    place = f'cx="{frame.x(x):.1f}" cy="{frame.y(y):.1f}" r="{size}"'
+    return f'<circle class="dot" {place}><title>{escape(hover)}</title></circle>'
+
+
+def _bar(frame: _Frame, ends: tuple[float, float], high: float, kind: str, hover: str) -> str:
+    left, right = ends
     x, y = frame.x(left), frame.y(high)
     return (
         f'<rect class="{kind}" x="{x:.1f}" y="{y:.1f}" width="{max(frame.x(right) - x - 1, 0.8):.1f}" '
@@ -362,14 +375,15 @@ def _confusion(report: Mapping[str, Any]) -> _Plot:
     left, width = 112.0, len(classes)
     size = (WIDTH - left - 4) / width
     tall = min(size, 92.0)
-    tilted = width > 4
+    tilted = size < _ROOMY
     top = 96.0 if tilted else 56.0
     out = [_text(left, 14, "Called …", kind="name"), _text(4, top - 10, "Was …", kind="name")]
     for place, name in enumerate(classes):
         x = left + size * (place + 0.5)
         if tilted:
             out.append(
-                f'<text x="{x:.1f}" y="{top - 10:.1f}" transform="rotate(-45 {x:.1f} {top - 10:.1f})">{escape(_short(name, 11))}</text>'
+                f'<text x="{x:.1f}" y="{top - 10:.1f}" transform="rotate(-45 {x:.1f} {top - 10:.1f})">'
+                f"{escape(_short(name, 11))}</text>"
             )
         else:
             out.append(_text(x, top - 10, _short(name, int(size / 6.6)), anchor="middle"))
@@ -384,13 +398,13 @@ def _confusion(report: Mapping[str, Any]) -> _Plot:
                 f'<rect class="cell" x="{x + 1:.1f}" y="{y + 1:.1f}" width="{size - 2:.1f}" height="{tall - 2:.1f}" '
                 f'style="opacity:{0.06 + 0.5 * share:.3f}"><title>{escape(hover)}</title></rect>'
             )
-            if size >= 58:
+            if size >= _ROOMY:
                 out.append(_text(x + size / 2, y + tall / 2 - 1, f"{count:,}", anchor="middle", kind="strong"))
                 out.append(_text(x + size / 2, y + tall / 2 + 15, percent(share), anchor="middle", kind="name"))
-            elif share >= 0.005:
+            elif round(share * 100):
                 out.append(_text(x + size / 2, y + tall / 2 + 4, f"{share * 100:.0f}", anchor="middle", kind="name"))
         told.append(f"of {total:,} that were {classes[row]}, {percent(line[row] / total)} were called so")
-    unit = "" if size >= 58 else " Percent of each line."
+    unit = "" if size >= _ROOMY else " Percent of each line."
     height = top + tall * width + (26 if unit else 8)
     if unit:
         out.append(_text(left, height - 6, unit.strip()))
@@ -429,7 +443,7 @@ def _residuals(report: Mapping[str, Any]) -> _Plot:
     out = frame.axes("Predicted minus actual", "Share of rows", _number, _percents)
     for place, count in enumerate(counts):
         if count:
-            out += _bar(frame, edges[place], edges[place + 1], count / total, "bar see", f"{count:,} rows")
+            out += _bar(frame, (edges[place], edges[place + 1]), count / total, "bar see", f"{count:,} rows")
     out += f'<line class="whisker" x1="{frame.x(0):.1f}" x2="{frame.x(0):.1f}" y1="{frame.top}" y2="{frame.bottom}"/>'
     return "How far off the predictions are", "Right of 0 the prediction was too high.", frame.height, out
 
@@ -462,7 +476,7 @@ def _importance(report: Mapping[str, Any], most: int = 15) -> _Plot:
 
 
 def _loss(value: float) -> str:
-    return f"{value:.3f}".replace("-", MINUS) if abs(value) < 10 else figure(value)
+    return f"{value:.3f}".replace("-", MINUS) if abs(value) < 1 else figure(value)
 
 
 def _batches(report: Mapping[str, Any]) -> _Plot:
@@ -480,7 +494,12 @@ def _batches(report: Mapping[str, Any]) -> _Plot:
     known = [value for value in values if value is not None] or [0.0]
     frame = _Frame((0, len(rows)), (min(0.0, *known), max(0.0, *known) * 1.08 or 1.0), top=62, side=190)
     out, x = "", 14.0
-    kinds = {"train": ("bar quiet", "train"), "validation": ("bar see", "validation"), "test": ("bar warm", "test")}
+    kinds = {
+        "train": ("bar quiet", "train"),
+        "validation": ("bar see", "validation"),
+        "embargo": ("bar faint", "embargo"),
+        "test": ("bar warm", "test"),
+    }
     for role, (kind, name) in kinds.items():
         if any(row.get("role") == role for row in rows):
             out += _swatch(x, 14, kind, name)
@@ -497,7 +516,7 @@ def _batches(report: Mapping[str, Any]) -> _Plot:
             kind = kinds.get(str(row.get("role")), kinds["train"])[0]
             low, high = sorted((frame.y(0), frame.y(value)))
             hover = f"{row['batch']}: {say(round(value, 3))}, {row['rows']:,} rows"
-            gap = 2 if len(rows) <= 60 else 0.2
+            gap = 2 if len(rows) <= _DENSE else 0.2
             width = (frame.right - frame.left) / len(rows) - gap
             out += (
                 f'<rect class="{kind}" x="{frame.x(place) + gap / 2:.1f}" y="{low:.1f}" width="{width:.1f}" '
@@ -514,7 +533,8 @@ def _batches(report: Mapping[str, Any]) -> _Plot:
 
 
 def _number(value: float) -> str:
-    return f"{value:,.4g}".replace("-", MINUS) if abs(value) < 10_000 else f"{value:,.0f}".replace("-", MINUS)
+    said = f"{value:,.4g}"
+    return (f"{value:,.0f}" if "e+" in said else said).replace("-", MINUS)
 
 
 _PLOTS: Mapping[str, Callable[[Mapping[str, Any]], _Plot]] = {

@@ -11,6 +11,7 @@ from typing import Any, Literal
 from mlops_assets.stages.metrics import METRICS
 
 MINUS, NOTHING = "\N{MINUS SIGN}", "\N{EN DASH}"
+_GUESS = 0.5
 State = Literal["passed", "warned", "held", "unjudged"]
 
 
@@ -46,10 +47,11 @@ def _binary(report: Mapping[str, Any]) -> list[str]:
     told = []
     area = metric_of(report, report["candidate"], "roc_auc")
     if area is not None:
-        others = [f"{plain(name)} {of_hundred(value)}" for name, value in _rivals(report, "roc_auc") if value != 0.5]
+        rivals = [(name, value) for name, value in _rivals(report, "roc_auc") if value != _GUESS]
+        others = "".join(f", {plain(name)} {of_hundred(value)}" for name, value in rivals)
         told.append(
-            f"Shown one row that is {is_it} and one that is {is_not}, it ranks them rightly {of_hundred(area)} times out of "
-            f"100; guessing gets 50{''.join(f', {other}' for other in others)}."
+            f"Shown one row that is {is_it} and one that is {is_not}, it ranks them rightly {of_hundred(area)} times "
+            f"out of 100; guessing gets 50{others}."
         )
     counts = report["confusion"]
     called, positive = (
@@ -69,10 +71,8 @@ def _binary(report: Mapping[str, Any]) -> list[str]:
 
 def _multiclass(report: Mapping[str, Any]) -> list[str]:
     right = metric_of(report, report["candidate"], "accuracy")
-    told = [
-        f"It gives the right one of {len(report['target']['classes'])} answers for “{report['target']['name']}” on "
-        f"{of_hundred(right)} of 100 rows{_against(report, 'accuracy', of_hundred)}."
-    ]
+    choice = f"the right one of {len(report['target']['classes'])} answers for “{report['target']['name']}”"
+    told = [f"It gives {choice} on {of_hundred(right)} of 100 rows{_against(report, 'accuracy', of_hundred)}."]
     balanced = metric_of(report, report["candidate"], "balanced_accuracy")
     if balanced is not None:
         told.append(
@@ -83,9 +83,8 @@ def _multiclass(report: Mapping[str, Any]) -> list[str]:
 
 def _regression(report: Mapping[str, Any]) -> list[str]:
     off = metric_of(report, report["candidate"], "mae")
-    told = [
-        f"Its answers for “{report['target']['name']}” are off by {figure(off)} on average{_against(report, 'mae', figure)}."
-    ]
+    against = _against(report, "mae", figure)
+    told = [f"Its answers for “{report['target']['name']}” are off by {figure(off)} on average{against}."]
     explained = metric_of(report, report["candidate"], "r2")
     if explained is not None:
         if explained < 0:
@@ -133,8 +132,8 @@ def of_hundred(share: float | None) -> str:
     """A share as a count of 100: one digit more where a whole number would say none or all."""
     if share is None:
         return "an unknown number"
-    hundred = share * 100
-    return f"{hundred:.1f}" if 0 < hundred < 1 or 99 < hundred < 100 else f"{hundred:.0f}"
+    said = f"{share * 100:.0f}"
+    return f"{share * 100:.1f}" if said in ("0", "100") and share not in (0, 1) else said
 
 
 def plain(name: str) -> str:
@@ -161,10 +160,7 @@ def figure(value: float | None) -> str:
     """A number of any size with about four digits that mean something."""
     if value is None:
         return NOTHING
-    size = abs(value)
-    if size >= 10_000:
-        return f"{value:,.0f}".replace("-", MINUS)
-    digits = 1 if size >= 100 else 2 if size >= 10 else 3
+    digits = max(0, 4 - max(len(f"{abs(value):.0f}"), 1))
     return f"{value:,.{digits}f}".replace("-", MINUS)
 
 

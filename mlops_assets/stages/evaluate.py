@@ -55,6 +55,8 @@ from mlops_assets.stages.train import Bundle, answers, evenly, matrix, predict, 
 FORMAT = 1
 GROUPS = 40
 """Groups of one column that are shown; the rest are counted."""
+SHIFT, MOVED, RARE, FEW = 0.02, 0.1, 30, 1000
+"""What is worth a caution: a base rate, or a mean in deviations, that moved so far; few rows of a class, or in all."""
 CLASSES = 12
 """Classes that the confusion matrix shows one by one; the rest are one row and column."""
 
@@ -70,8 +72,9 @@ def evaluate(contract: Contract, bundle: Bundle, test: pa.Table, train_summary: 
     truth, known, unseen = answers(bundle, test)
     if not known.any():
         message = (
-            f"None of the {test.num_rows:,} test rows of {contract.name} has an answer for '{bundle['target']['name']}': "
-            "there is nothing to compare with. Wait for the answers, or release an earlier batch."
+            f"None of the {test.num_rows:,} test rows of {contract.name} has an answer for "
+            f"'{bundle['target']['name']}': there is nothing to compare with. Wait for the "
+            "answers, or release an earlier batch."
         )
         raise RefusedError(message)
     inputs = matrix(bundle, test)[known]
@@ -105,7 +108,7 @@ def evaluate(contract: Contract, bundle: Bundle, test: pa.Table, train_summary: 
         "test": _described(bundle, truth),
         "batches": [dict(batch) for batch in train_summary],
         "models": _compared(contract, bundle, measures, truth.shape[0]),
-        "groups": _groups(contract, bundle, test, known, truth, said[chosen]),
+        "groups": _groups(contract, bundle, test, known=known, truth=truth, said=said[chosen]),
         "importance": importance,
     }
     report |= _pictures(bundle, truth, said)
@@ -159,8 +162,8 @@ def cautions(report: Mapping[str, Any]) -> tuple[str, ...]:
     told = []
     if rows["no_answer"]:
         told.append(
-            f"{rows['no_answer']:,} of {rows['test']:,} test rows ({rows['no_answer'] / rows['test']:.1%}) have no answer "
-            f"for “{target}” and are in no number here; if they differ from the others, so would the numbers."
+            f"{rows['no_answer']:,} of {rows['test']:,} test rows ({rows['no_answer'] / rows['test']:.1%}) have no "
+            f"answer for “{target}” and are in no number here; if they differ from the others, so would the numbers."
         )
     if rows["unseen"]:
         told.append(f"{rows['unseen']:,} test rows have an answer that no training row had; they count as wrong.")
@@ -168,20 +171,22 @@ def cautions(report: Mapping[str, Any]) -> tuple[str, ...]:
         told += _shifted(f"“{target}” rows", train["base_rate"], test["base_rate"], rows["answered"])
     if report["task"] == "regression" and train["deviation"]:
         moved = (test["mean"] - train["mean"]) / train["deviation"]
-        if abs(moved) > 0.1:
+        if abs(moved) > MOVED:
             told.append(
                 f"The mean of “{target}” moved from {train['mean']:,.4g} in training to {test['mean']:,.4g} in test: "
                 f"{abs(moved):.2f} standard deviations."
             )
     if report["task"] == "multiclass":
         least = min(test["counts"][: len(train["counts"])])
-        if least < 30:
+        if least < RARE:
             told.append(f"The rarest class has only {least} test rows; what is said of it is a guess.")
-    if rows["answered"] < 1000:
+    if rows["answered"] < FEW:
         told.append(f"Only {rows['answered']:,} test rows have an answer: the intervals are wide, read them first.")
     told.append(
-        "The intervals are about chance in drawing these test rows. They do not cover how different the next batch may be."
+        "The intervals are about chance in drawing these test rows. They do not cover how different the next batch "
+        "may be."
     )
+    told += [f"Feature “{name}” has no value in any training row: every model ignores it." for name in train["empty"]]
     if train["unconverged"]:
         told.append(f"Not converged, and so perhaps worse than it could be: {', '.join(sorted(train['unconverged']))}.")
     return tuple(told)
@@ -205,13 +210,11 @@ def rounded(value: Any) -> Any:
 def _shifted(rows: str, train: float, test: float, n: int) -> list[str]:
     """A sentence when the base rate moved by more than chance and enough to matter."""
     low, high = wilson(test * n, n)
-    if low <= train <= high or abs(test - train) < 0.02:
+    if low <= train <= high or abs(test - train) < SHIFT:
         return []
     way, effect = ("more", "too low") if test > train else ("fewer", "too high")
-    return [
-        f"The test rows hold {way} {rows} than the training rows did ({test:.1%} against {train:.1%}): expect "
-        f"probabilities that are {effect} on the whole."
-    ]
+    moved = f"The test rows hold {way} {rows} than the training rows did ({test:.1%} against {train:.1%})"
+    return [f"{moved}: expect probabilities that are {effect} on the whole."]
 
 
 def _measure(bundle: Bundle, name: str, truth: Any, said: Floats) -> Measure:
@@ -307,7 +310,7 @@ def _swapped(bundle: Bundle, inputs: Floats, column: int, said: Floats, drawn: F
     changed[:, column] = values[wanted]
     sorted_said = np.repeat(said[:, None], drawn.shape[1], axis=1)
     given = said_of(bundle, bundle["candidate"], changed)
-    if given.ndim == 2:
+    if bundle["task"] == "multiclass":
         sorted_said[wanted, : given.shape[1]] = given
     else:
         sorted_said[wanted] = given
@@ -321,7 +324,7 @@ def _same(left: Floats, right: Floats) -> Truths:
 
 
 def _groups(
-    contract: Contract, bundle: Bundle, test: pa.Table, known: Truths, truth: Any, said: Floats
+    contract: Contract, bundle: Bundle, test: pa.Table, *, known: Truths, truth: Any, said: Floats
 ) -> list[dict[str, Any]]:
     """The candidate on each group of each evaluation column."""
     told = []
@@ -421,24 +424,24 @@ def _pictures(bundle: Bundle, truth: Any, said: Mapping[str, Floats]) -> dict[st
 
 
 def _calibration(said: Floats, truth: Floats, *, share: bool) -> dict[str, Any]:
-    """What was said against what was, in bins of equally many rows; ``error`` is the mean gap of the bins."""
+    """What was said against what was, in bins of equally many rows.
+
+    ``error`` is the mean gap of the bins, which is never 0 by chance alone; ``sure`` is the part of it that lies beyond
+    each bin's 95 % interval.
+    """
     places = bins(said)
     told = []
+    error = sure = 0.0
     for place in range(int(places.max()) + 1):
         inside = places == place
-        n, found = int(inside.sum()), truth[inside]
+        n, found, mean = int(inside.sum()), truth[inside], float(said[inside].mean())
         low, high = wilson(float(found.sum()), n) if share else mean_interval(found)[1:]
-        told.append(
-            {"rows": n, "said": float(said[inside].mean()), "was": float(found.mean()), "low": low, "high": high}
-        )
-    error = sum(bin_["rows"] * abs(bin_["said"] - bin_["was"]) for bin_ in told) / said.size
-    return {
-        "bins": told,
-        "error": error,
-        "gap": _span(said - truth),
-        "said": float(said.mean()),
-        "was": float(truth.mean()),
-    }
+        told.append({"rows": n, "said": mean, "was": float(found.mean()), "low": low, "high": high})
+        error += n / said.size * abs(mean - float(found.mean()))
+        # a bin of one number has no interval, and so nothing sure
+        sure += n / said.size * max(low - mean, mean - high, 0.0) if isfinite(low) else 0.0
+    whole = {"gap": _span(said - truth), "said": float(said.mean()), "was": float(truth.mean())}
+    return {"bins": told, "error": error, "sure": sure, **whole}
 
 
 def _table(bundle: Bundle, truth: Ints, given: Ints) -> dict[str, Any]:

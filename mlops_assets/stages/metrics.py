@@ -21,6 +21,10 @@ Ints: TypeAlias = NDArray[np.int64]
 Truths: TypeAlias = NDArray[np.bool_]
 Interval: TypeAlias = tuple[float, float]
 
+PAIR = 2
+"""Values without which nothing can be said of their spread."""
+STARTED = 0.005
+"""The recall from which a precision is drawn."""
 Z95 = 1.959963984540054
 NAN = float("nan")
 TINY = float(np.finfo(np.float64).eps)
@@ -180,7 +184,7 @@ def resampled(measures: Sequence[Measure], rows: int, resamples: int, seed: int)
 def middle(values: Floats) -> Interval:
     """The 95 % interval of resampled ``values`` (shape (resamples,)); nan when fewer than two are defined."""
     kept = values[np.isfinite(values)]
-    if kept.size < 2:
+    if kept.size < PAIR:
         return (NAN, NAN)
     low, high = np.quantile(kept, [0.025, 0.975])
     return float(low), float(high)
@@ -202,7 +206,7 @@ def mean_interval(values: Floats) -> tuple[float, float, float]:
     if not values.size:
         return NAN, NAN, NAN
     mean = float(values.mean())
-    if values.size < 2:
+    if values.size < PAIR:
         return mean, NAN, NAN
     reach = Z95 * float(values.std(ddof=1)) / sqrt(values.size)
     return mean, mean - reach, mean + reach
@@ -221,7 +225,7 @@ def auc_interval(answers: Truths, scores: Floats) -> tuple[float, float, float]:
     below = (np.searchsorted(positive, negative, "left") + np.searchsorted(positive, negative, "right")) / 2
     wins, losses = above / negative.size, 1 - below / positive.size
     area = float(wins.mean())
-    if positive.size < 2 or negative.size < 2:
+    if min(positive.size, negative.size) < PAIR:
         return area, NAN, NAN
     reach = Z95 * sqrt(float(wins.var(ddof=1)) / positive.size + float(losses.var(ddof=1)) / negative.size)
     return area, max(0.0, area - reach), min(1.0, area + reach)
@@ -236,7 +240,7 @@ def thin(values: Floats, points: int) -> Ints:
 
 
 def roc_curve(answers: Truths, scores: Floats, points: int = 160) -> tuple[Floats, Floats]:
-    """False and true positive rate from (0, 0) to (1, 1), thinned to at most ``points``; empty when a class is absent."""
+    """False and true positive rate from (0, 0) to (1, 1), at most ``points``; empty when a class is absent."""
     false, true = _counts(answers, scores)
     if not false.size or not false[-1] or not true[-1]:
         return np.empty(0), np.empty(0)
@@ -254,7 +258,7 @@ def precision_curve(answers: Truths, scores: Floats, points: int = 160) -> tuple
     if not true.size or not true[-1]:
         return np.empty(0), np.empty(0)
     recall, precision = true / true[-1], true / (true + false)
-    started = recall >= 0.005
+    started = recall >= STARTED
     recall, precision = recall[started], precision[started]
     kept = thin(recall, points)
     return recall[kept], precision[kept]

@@ -14,8 +14,8 @@ A bundle is a plain dict of JSON values and scikit-learn estimators, so that it 
 - ``candidate``: the name of the model the release is about;
 - ``thresholds``: by name, the score from which a row is called positive, ``threshold`` the candidate's (binary only);
 - ``training``: what the fit saw: ``rows`` with an answer, ``no_answer`` rows left out, ``counts`` of each class and
-  ``base_rate``, or ``mean`` and ``deviation``; ``scores``: by model, ``sampled``, ``unfinite``, ``distinct``, ``mean``;
-  ``unconverged``: by model, what the solver said.
+  ``base_rate``, or ``mean`` and ``deviation``; ``empty``: numeric features without any value; ``scores``: by model,
+  ``sampled``, ``unfinite``, ``distinct``, ``mean``; ``unconverged``: by model, what the solver said.
 
 Nothing in it depends on the number of threads, the process or the clock.
 """
@@ -77,7 +77,12 @@ def fit(
         "candidate": candidate or _subject(contract, models),
         "thresholds": {},
         "threshold": None,
-        "training": {**_seen(contract, truth, classes), "no_answer": int((~known).sum()), "scores": {}},
+        "training": {
+            **_seen(contract, truth, classes),
+            "no_answer": int((~known).sum()),
+            "scores": {},
+            "empty": _empty(contract, fitted),
+        },
     }
     inputs = matrix(bundle, fitted)
     sample = inputs[evenly(inputs.shape[0], SAMPLE)]
@@ -96,7 +101,7 @@ def fit(
             "sampled": int(sample.shape[0]),
             "unfinite": int((~np.isfinite(scores)).reshape(sample.shape[0], -1).any(axis=1).sum()),
             "distinct": int(np.unique(scores, axis=0).shape[0]),
-            "mean": float(scores.mean()),
+            "mean": float(scores[np.isfinite(scores)].mean()) if np.isfinite(scores).any() else None,
         }
         if contract.target.task == "binary":
             wanted = contract.evaluation.threshold
@@ -145,6 +150,10 @@ def matrix(bundle: Bundle, rows: pa.Table) -> Floats:
     inputs = np.empty((rows.num_rows, len(bundle["features"])))
     for place, name in enumerate(bundle["features"]):
         column = _column(rows, name)
+        if name in bundle["training"]["empty"]:
+            # nothing could be learnt from it, and the trees cannot bin a column without a value
+            inputs[:, place] = 0
+            continue
         if name in bundle["categories"]:
             known = pa.array(bundle["categories"][name], pa.string())
             inputs[:, place] = pc.fill_null(pc.index_in(_texts(column), known), -1).to_numpy()
@@ -211,7 +220,8 @@ def _learn(contract: Contract, rows: pa.Table) -> tuple[Any, Truths, list[Any]]:
     if len(values) < TWO:
         message = (
             f"All {int(known.sum()):,} training rows of {contract.name} that have an answer have the same one for "
-            f"'{target.name}': there is nothing to tell apart. Take more batches, or mend the target in {contract.file}."
+            f"'{target.name}': there is nothing to tell apart. Take more batches, or mend the target in "
+            f"{contract.file}."
         )
         raise RefusedError(message)
     if target.task == "multiclass":
@@ -220,7 +230,7 @@ def _learn(contract: Contract, rows: pa.Table) -> tuple[Any, Truths, list[Any]]:
         # only how many: the values of a target are the rows' own
         said = (
             f"has {len(values)} different answers"
-            if len(values) > 2
+            if len(values) > TWO
             else f"never has the positive answer {target.positive!r}"
         )
         message = (
@@ -283,6 +293,12 @@ def _categories(contract: Contract, rows: pa.Table) -> dict[str, list[str]]:
     }
 
 
+def _empty(contract: Contract, rows: pa.Table) -> list[str]:
+    """Numeric features that no training row has a value of."""
+    numeric = [feature.name for feature in contract.features if feature.kind == "numeric"]
+    return [name for name in numeric if pc.all(_column(rows, name).is_null(nan_is_null=True)).as_py()]
+
+
 def _texts(column: pa.ChunkedArray) -> pa.ChunkedArray:
     return column if pa.types.is_string(column.type) else column.cast(pa.string())
 
@@ -330,8 +346,8 @@ def _linear(contract: Contract, bundle: Bundle) -> tuple[Any, dict[str, Any]]:
     from sklearn import linear_model
 
     if contract.target.task == "regression":
-        # on sparse columns the default solver takes three times as long to the same answer
-        return linear_model.Ridge(), {"solver": "lsqr", "tol": 1e-6}
+        # the default on sparse columns, named so that it stays
+        return linear_model.Ridge(), {"solver": "sparse_cg", "tol": 1e-4}
     width = len(bundle["features"]) + sum(len(known) for known in bundle["categories"].values())
     outputs = len(bundle["classes"]) if contract.target.task == "multiclass" else 1
     solver = "newton-cholesky" if width * outputs <= WIDEST else "lbfgs"
@@ -354,7 +370,7 @@ def _prepared(bundle: Bundle, estimator: Any) -> Any:
     coded = [place for place, name in enumerate(bundle["features"]) if categories.get(name)]
     parts: list[tuple[str, Any, list[int]]] = []
     if numeric:
-        filled = SimpleImputer(strategy="mean", keep_empty_features=True)
+        filled = SimpleImputer(strategy="mean")
         parts.append(("numbers", Pipeline([("imputed", filled), ("scaled", StandardScaler())]), numeric))
     if coded:
         codes = [np.arange(len(categories[bundle["features"][place]]), dtype=np.float64) for place in coded]
@@ -393,5 +409,8 @@ def unusual(training: Mapping[str, Any]) -> tuple[str, ...]:
     """Sentences about a fit that a person should know of, from a bundle's ``training``."""
     rows, left = training["rows"], training["no_answer"]
     told = [f"{left:,} of {rows + left:,} training rows have no answer and were left out."] if left else []
+    told += [
+        f"Feature '{name}' has no value in any training row: every model ignores it." for name in training["empty"]
+    ]
     told += [f"Model '{name}' did not converge: {said}" for name, said in training["unconverged"].items()]
     return tuple(told)

@@ -178,13 +178,28 @@ class Shop(Project):
                     raise_on_error=False,
                 )
 
-    def job(self, selection: dg.AssetSelection | None = None) -> dg.JobDefinition:
-        """A job of all assets, or of a selection."""
-        definitions = build_definitions(self.home, {self.name: self.graph().contract})
-        if selection is None:
+    def job(self) -> dg.JobDefinition:
+        """The job of all assets."""
+        with self.entered():
+            definitions = build_definitions(self.home, {self.name: self.graph().contract})
             return definitions.resolve_implicit_global_asset_job_def()
-        jobs = dg.Definitions.merge(definitions, dg.Definitions(jobs=[dg.define_asset_job("some", selection)]))
-        return jobs.resolve_job_def("some")
+
+    def judge(self, stage: str, check: str, partition: str | None) -> dg.ExecuteInProcessResult:
+        """A Dagster run that selects one check alone."""
+        key = dg.AssetCheckKey(dg.AssetKey([self.name, *stage.split("/")]), check)
+        with self.instance() as instance:
+            definitions = build_definitions(self.home, {self.name: self.graph().contract})
+            job = dg.define_asset_job("check", dg.AssetSelection.checks(key))
+            return (
+                dg.Definitions.merge(definitions, dg.Definitions(jobs=[job]))
+                .resolve_job_def("check")
+                .execute_in_process(
+                    instance=instance,
+                    tags={"dagster/partition": partition} if partition else {},
+                    run_config=QUIET,
+                    raise_on_error=False,
+                )
+            )
 
 
 def counts(summary: Summary) -> dict[str, set[str]]:

@@ -1,5 +1,8 @@
 """Bringing a dataset up to date: what is done, what is left alone, what is refused, and what Dagster hears of it."""
 
+import shutil
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -478,3 +481,19 @@ def test_two_datasets_in_one_home_leave_each_other_alone(shop: Shop) -> None:
     assert done.code == 1
     assert "visits: nothing to do" in done.text
     assert {asset: versions for asset, versions in shop.heads().items() if asset.startswith("visits/")} == before
+
+
+def test_the_same_versions_come_of_any_number_of_threads_in_any_folder(built: Shop, tmp_path: Path) -> None:
+    """In a process of its own, because libraries take their number of threads when they are loaded."""
+    shutil.copytree(built.home.data, tmp_path / "elsewhere" / "data")
+    other = Shop.in_folder(tmp_path / "elsewhere")
+    done = subprocess.run(
+        [sys.executable, "-m", "mlops_assets.cli", "run", "visits"],
+        env=other.environment | {"OMP_NUM_THREADS": "2"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    assert other.heads() == built.heads()
+    assert {each.count("b3:") for versions in other.heads().values() for each in versions.values()} == {1}
