@@ -19,6 +19,7 @@ os.environ.setdefault("OMP_WAIT_POLICY", "passive")  # idle OpenMP threads must 
 CATEGORIES = ["carrier", "origin", "dest"]
 WEATHER = ["temp", "dewp", "humid", "wind_dir", "wind_speed", "precip", "pressure", "visib"]
 NUMBERS = ["month", "day", "weekday", "departure_minute", "arrival_minute", "distance", "plane_age", *WEATHER]
+LATE = 15
 KEY = ["year", "month", "day", "carrier", "flight", "origin", "sched_dep_time"]
 
 
@@ -75,7 +76,7 @@ def main() -> None:
     table["plane_age"] = table["year"] - table["built"]
     for column in CATEGORIES:
         table[column] = table[column].astype("category").cat.codes
-    features, late = table[NUMBERS + CATEGORIES], (table["arr_delay"] > 15).astype("int8")
+    features, late = table[NUMBERS + CATEGORIES], (table["arr_delay"] > LATE).astype("int8")
     train, test = table["month"] < args.test_month, table["month"] == args.test_month
     clock.mark("features")
 

@@ -1,7 +1,7 @@
 """The ``mlops-assets`` command: what people and CI type.
 
-What belongs here: arguments, what is printed, exit codes. What does not: any decision; every door leads through the same
-``assets``. Modules are imported by the command that needs them, so that asking costs little.
+What belongs here: arguments, what is printed, exit codes. What does not: any decision; every door leads through the
+same ``assets``. Modules are imported by the command that needs them, so that asking costs little.
 """
 
 import argparse
@@ -10,7 +10,6 @@ import shlex
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mlops_assets.assets.code import remember_in
@@ -18,6 +17,8 @@ from mlops_assets.errors import UserError
 from mlops_assets.home import Home
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from mlops_assets.assets.graph import Graph
     from mlops_assets.assets.plan import Plan
     from mlops_assets.assets.publish import Outcome
@@ -162,9 +163,9 @@ def _summarise(home: Home, plan: "Plan", summary: "Summary", seconds: float) -> 
         print(f"{name}: nothing to do, {summary.current} versions are current ({seconds:.1f} s).")
     else:
         print(
-            f"\n{name}: {summary.count('computed')} computed, {summary.count('reused') + summary.current} reused or current, "
-            f"{summary.count('audited')} audited again, {summary.refused} refused, {summary.count('stopped')} not tried, "
-            f"in {summary.runs} Dagster run(s) and {seconds:.1f} s."
+            f"\n{name}: {summary.count('computed')} computed, {summary.count('reused') + summary.current} reused or "
+            f"current, {summary.count('audited')} audited again, {summary.refused} refused, "
+            f"{summary.count('stopped')} not tried, in {summary.runs} Dagster run(s) and {seconds:.1f} s."
         )
     for release in reversed(plan.releases):
         report = report_path(home, name, release, "report.html")
@@ -173,7 +174,8 @@ def _summarise(home: Home, plan: "Plan", summary: "Summary", seconds: float) -> 
             break
     if summary.outcomes:
         print(
-            f"Next: mlops-assets status {name} | mlops-assets dev (the graph in the Dagster UI) | mlops-assets run {name}"
+            f"Next: mlops-assets status {name} | mlops-assets dev (the graph in the Dagster UI) | "
+            f"mlops-assets run {name}"
         )
 
 
@@ -287,7 +289,7 @@ def _dev(options: argparse.Namespace, home: Home) -> int:
         flush=True,
     )
     words = ["dagster", "dev", "-m", "mlops_assets.definitions", "-h", "127.0.0.1", "-p", str(options.port)]
-    os.execv(sys.executable, [sys.executable, "-m", *words])
+    os.execv(sys.executable, [sys.executable, "-m", *words])  # noqa: S606 - this process becomes it
 
 
 def _contracts(home: Home, name: str | None) -> "list[Contract]":

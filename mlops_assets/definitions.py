@@ -28,7 +28,8 @@ def build_definitions(home: Home | None = None, contracts: Mapping[str, Contract
     found = load_contracts(home.data) if contracts is None else contracts
     if not found:
         raise ContractError(
-            f"{home.data} holds no dataset: no folder in it has a dataset.yaml. Set MLOPS_ASSETS_DATA to the folder of yours."
+            f"{home.data} holds no dataset: no folder in it has a dataset.yaml. "
+            f"Set MLOPS_ASSETS_DATA to the folder of yours."
         )
     return dg.Definitions(
         assets=[assets for contract in found.values() for assets in assets_of(Graph(contract), home)],

@@ -73,7 +73,7 @@ _UPDATE_CHECK = (
         }
     )
 )
-"""The row that a planned check left, made into its verdict; built once, because building it costs what running it does."""
+"""The row that a planned check left, made into its verdict: built once, for building it costs what running it does."""
 
 
 @lru_cache(maxsize=32)

@@ -82,7 +82,7 @@ class Session:
         """The store that is written to."""
         return self.plan.store
 
-    def run(self, stage: Stage, batch: str) -> Outcome:
+    def run(self, stage: Stage, batch: str) -> Outcome:  # noqa: PLR0911 - one return for each way it can end
         """Bring one stage of one batch up to date: reuse, compute, audit, write, publish or refuse.
 
         Raises:

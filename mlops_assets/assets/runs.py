@@ -162,18 +162,11 @@ class Runner:
         else:
             ranges = self.plan.calendar.ranges(list(todo)) if scope == "batch" else [(batch, batch) for batch in todo]
         for first, last in ranges:
-            inside = [batch for batch in todo if self._between(batch, first, last)]
+            inside = [batch for batch in todo if first <= batch <= last]  # keys of all cadences sort as text
             names = {stage.name for batch in inside for stage in todo[batch]}
             chosen = [stage for stage in self.graph.of_scope(scope) if stage.name in names]
             self._dagster_run(scope, chosen, first, last)
             self.plan.forget()
-
-    def _between(self, batch: str, first: str, last: str) -> bool:
-        return (
-            first == last == batch
-            or (self.plan.calendar.sort({first, batch, last})[0] == first
-            and (self.plan.calendar.sort({first, batch, last})[-1] == last))
-        )
 
     def _dagster_run(self, scope: str, stages: Sequence[Stage], first: str, last: str) -> None:
         # A build makes millions of objects that live as long as it does: looking through them again and again is waste.

@@ -5,7 +5,6 @@ What belongs here: the static specs, all set in this one place. What does not: a
 
 import warnings
 from collections.abc import Mapping
-from datetime import datetime
 from functools import cached_property
 
 import dagster as dg
@@ -45,8 +44,8 @@ class Specs:
         if given.cadence == "named":
             return dg.DynamicPartitionsDefinition(name=f"{self.graph.contract.name}_batches")
         assert given.start is not None
-        start: datetime = self._calendar.window(given.start)[0]
-        end: datetime | None = self._calendar.window(given.end)[1] if given.end else None
+        start = self._calendar.window(given.start)[0]
+        end = self._calendar.window(given.end)[1] if given.end else None
         return dg.TimeWindowPartitionsDefinition(
             start=start,
             end=end,

@@ -45,7 +45,7 @@ class Workbench:
         elif stage.name.startswith("raw/"):
             made = self._make_raw(stage, batch, files)
         else:
-            made = self._make_batch(stage, batch, inputs)
+            made = self._make_batch(stage, inputs)
         self._keep(stage.name, batch, made.value)
         return made
 
@@ -122,7 +122,7 @@ class Workbench:
         kept = [Delivery(file["name"], self._plan.store.root / file["blob"]) for file in files]
         return read_source(self._contract, source, kept, batch)
 
-    def _make_batch(self, stage: Stage, batch: str, inputs: Sequence[Input]) -> Made:
+    def _make_batch(self, stage: Stage, inputs: Sequence[Input]) -> Made:
         by_stage = {self._plan.graph.stage_of(item.asset): item for item in inputs}
         if stage.name in ("quarantine", "cleaned"):
             from mlops_assets.stages import clean

@@ -234,7 +234,7 @@ class Contract:
         return self.folder / "dataset.yaml"
 
     def cleaned_columns(self) -> Mapping[str, Column]:
-        """The columns of ``cleaned`` in order: the spine's, then each join's under its new name, nullable unless inner."""
+        """The columns of ``cleaned`` in order: the spine's, then each join's under its new name."""
         columns = dict(self.sources[self.spine].columns)
         for join in self.joins:
             theirs = self.sources[join.source].columns

@@ -133,7 +133,8 @@ dl.made dt{{color:var(--soft)}}
 dl.made dd{{min-width:0;overflow-wrap:anywhere}}
 details{{margin-top:1.2rem}}
 summary{{cursor:pointer;font-weight:600}}
-details table{{margin-top:.6rem}}details td,details tbody th{{padding-top:.25rem;padding-bottom:.25rem}}
+details table{{margin-top:.6rem}}details td:nth-child(2){{white-space:nowrap}}
+details td,details tbody th{{padding-top:.25rem;padding-bottom:.25rem}}
 .none{{color:var(--soft)}}
 footer{{margin-top:3.5rem;padding-top:1rem;border-top:1px solid var(--line);color:var(--soft);
 font-size:.88rem;max-width:60em}}

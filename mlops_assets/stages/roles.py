@@ -27,7 +27,8 @@ def roles(contract: Contract, present: Sequence[str], release: str, calendar: Ca
     policy = contract.split
     if release not in present:
         raise RefusedError(
-            f"Release {release} of {contract.name} has no accepted rows of its own batch; bring batch {release} in first."
+            f"Release {release} of {contract.name} has no accepted rows of its own batch; "
+            f"bring batch {release} in first."
         )
     if policy.by == "hash":
         return {"train": list(present), "validation": list(present), "embargo": [], "test": list(present)}

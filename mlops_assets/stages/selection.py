@@ -32,8 +32,8 @@ def rows_for(
 ) -> pa.Table:
     """The rows of a phase, batch after batch: ``fit`` a candidate, ``test`` it, or refit on ``all``.
 
-    ``found`` are the batches of each role, ``sort`` the calendar's order, ``read`` gives a batch's features and buckets.
-    Each batch counts once, whatever roles it has: when rows are split by hash their buckets decide.
+    ``found`` are the batches of each role, ``sort`` the calendar's order, ``read`` a batch's features and buckets. Each
+    batch counts once, whatever roles it has: when rows are split by hash their buckets decide.
 
     Raises:
         RefusedError: features and buckets of a batch do not belong together.
@@ -51,8 +51,8 @@ def part_of(contract: Contract, part: str, features: pa.Table, buckets: pa.Chunk
 def _chosen(contract: Contract, batch: str, phase: Phase, features: pa.Table, buckets: pa.ChunkedArray) -> pa.Table:
     if len(buckets) != features.num_rows:
         raise RefusedError(
-            f"splits [{batch}] has {len(buckets)} rows and features [{batch}] {features.num_rows}: they stand on different "
-            f"versions of cleaned [{batch}]. Bring batch {batch} up to date."
+            f"splits [{batch}] has {len(buckets)} rows and features [{batch}] {features.num_rows}: they stand on "
+            f"different versions of cleaned [{batch}]. Bring batch {batch} up to date."
         )
     if contract.split.by == "time" or phase == "all":
         return features

@@ -178,7 +178,7 @@ class Store:
         """The path of a manifest's file, after a look at size (and sha256); errors as ``get``, nothing is decoded."""
         path = self.path(manifest)
         blob = manifest.blob
-        assert blob is not None  # noqa: S101 - path() has looked
+        assert blob is not None
         try:
             size = path.stat().st_size
         except FileNotFoundError:
