@@ -1,6 +1,6 @@
 """Small datasets that tests deliver: real contracts and real files, made by rule.
 
-What belongs here: writing a dataset folder and its landing files. What does not: any expectation about what comes of it.
+What belongs here: writing a dataset folder and its landing files. What does not: any expectation of what comes of it.
 """
 
 import random
@@ -44,7 +44,9 @@ gates: {{metric: roc_auc, minimum: {{roc_auc: 0.5}}, maximum: {{roc_auc: 0.999}}
 """
 
 
-def write_contract(data: Path, name: str = "visits", *, cadence: str = "daily", trees: int = 5, **changes: str) -> Path:
+def write_contract(
+    data: Path, name: str = "visits", *, cadence: str = "daily", trees: int | str = 5, **changes: str
+) -> Path:
     """A dataset folder ``data/name`` with a contract; ``changes`` replace text in it."""
     folder = data / name
     (folder / "landing").mkdir(parents=True, exist_ok=True)

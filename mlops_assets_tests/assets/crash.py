@@ -70,7 +70,7 @@ def attempt(folder: Path, words: list[str], pattern: str | None = None, moment: 
             sys.stdout.flush()
             os._exit(code)
         finally:
-            sys.excepthook(*sys.exc_info())  # type: ignore[arg-type]
+            sys.excepthook(*sys.exc_info())
             os._exit(99)
     return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
 

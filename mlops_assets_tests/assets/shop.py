@@ -57,6 +57,11 @@ class Shop(Project):
     name: str = "visits"
 
     @classmethod
+    def at(cls, root: Path, data: Path, branch: str = "main") -> "Shop":
+        """A shop whose home is ``root``; nothing is made yet."""
+        return cls(Home(root=root, data=data, branch=branch))
+
+    @classmethod
     def in_folder(cls, folder: Path, branch: str = "main") -> "Shop":
         """The shop whose home and data lie in one folder."""
         return cls.at(folder / "home", folder / "data", branch)
@@ -222,4 +227,19 @@ def words(text: str) -> str:
     return re.sub(r"\s+", " ", re.sub(r"\x1b\[[0-9;]*[A-Za-z]", "", text))
 
 
-__all__ = ["BATCH", "DAYS", "FEATURES", "GATES", "HASTE", "NEWEST", "QUIET", "RELEASE", "Called", "Home", "Shop", "counts", "edited", "words"]
+__all__ = [
+    "BATCH",
+    "DAYS",
+    "FEATURES",
+    "GATES",
+    "HASTE",
+    "NEWEST",
+    "QUIET",
+    "RELEASE",
+    "Called",
+    "Home",
+    "Shop",
+    "counts",
+    "edited",
+    "words",
+]

@@ -50,12 +50,16 @@ def changed(checkout: Path, module: str, old: str, new: str) -> set[str]:
 def test_comments_docstrings_and_layout_change_nothing(checkout: Path) -> None:
     for path in (checkout / "mlops_assets").rglob("*.py"):
         text = path.read_text()
-        path.write_text("# A comment.\n\n" + text.replace('"""', '"""Otherwise said. ', 1).rstrip() + "\n\n\n# The end.\n")
+        path.write_text(
+            "# A comment.\n\n" + text.replace('"""', '"""Otherwise said. ', 1).rstrip() + "\n\n\n# The end.\n"
+        )
     assert versions(checkout) == versions(PACKAGE.parent)
 
 
 def test_a_change_reaches_every_stage_that_imports_it_at_any_distance(checkout: Path) -> None:
-    assert changed(checkout, "stages/cells.py", "import pyarrow as pa", "import pyarrow as pa\nTHRESHOLD = 1") >= {"sift"}
+    assert changed(checkout, "stages/cells.py", "import pyarrow as pa", "import pyarrow as pa\nTHRESHOLD = 1") >= {
+        "sift"
+    }
     assert changed(checkout, "stages/usercode.py", 'FILE = "features.py"', 'FILE = "feature.py"') == {"features"}
 
 
@@ -90,7 +94,9 @@ def test_a_dataset_s_own_file_counts_by_its_syntax_and_name(tmp_path: Path) -> N
     code.write_text("def haste(pages):\n    return pages\n")
     first = code_version(["mlops_assets.stages.features"], [code])
     assert first != code_version(["mlops_assets.stages.features"])
-    code.write_text('"""What a visit tells."""\n\n\ndef haste(pages):\n    """Pages."""\n    return (pages)  # as it is\n')
+    code.write_text(
+        '"""What a visit tells."""\n\n\ndef haste(pages):\n    """Pages."""\n    return (pages)  # as it is\n'
+    )
     assert code_version(["mlops_assets.stages.features"], [code]) == first
     # Also in the process that has read it before.
     code.write_text("def haste(pages):\n    return pages + 1\n")
@@ -98,9 +104,9 @@ def test_a_dataset_s_own_file_counts_by_its_syntax_and_name(tmp_path: Path) -> N
 
 
 def test_the_environment_names_what_is_installed() -> None:
-    import pyarrow
+    import pyarrow as pa
 
     found = environment()
-    assert found["pyarrow"] == pyarrow.__version__
+    assert found["pyarrow"] == pa.__version__
     assert found["python"] == ".".join(str(part) for part in sys.version_info[:3])
     assert len(environment_digest()) == 32

@@ -84,7 +84,11 @@ def test_verdicts_stand_in_the_log_with_their_numbers(shop: Shop) -> None:
     }
     warned = found["cleaned", "rejected_warn"]
     assert (warned.passed, warned.severity, warned.blocking) == (False, dg.AssetCheckSeverity.WARN, False)
-    assert {name: warned.metadata[name].value for name in ("n", "failed", "share")} == {"n": 100, "failed": 1, "share": 0.01}
+    assert {name: warned.metadata[name].value for name in ("n", "failed", "share")} == {
+        "n": 100,
+        "failed": 1,
+        "share": 0.01,
+    }
     assert "'25x'" in str(warned.metadata["examples"].value)
     refused = found["cleaned", "rejected"]
     assert (refused.passed, refused.severity, refused.blocking) == (True, dg.AssetCheckSeverity.ERROR, True)

@@ -1,6 +1,7 @@
 """Which delivered file belongs to which batch."""
 
 import hashlib
+from datetime import date
 from pathlib import Path
 
 import pytest
@@ -103,8 +104,6 @@ def test_or_they_add_up_in_the_order_of_their_names(folder: Path) -> None:
 def test_files_without_a_batch_in_their_name_hold_the_batches_of_their_rows(folder: Path) -> None:
     contract = folder / "dataset.yaml"
     contract.write_text(contract.read_text().replace("visits_{batch}.csv", "all-*.csv"))
-    from datetime import date
-
     write_rows(folder / "landing" / "all-1.csv", [*day_rows(date(2024, 1, 3), 2), *day_rows(date(2024, 1, 1), 2)])
     write_rows(folder / "landing" / "all-2.csv", day_rows(date(2024, 1, 8), 2))
     assert batches(folder) == ["2024-01-01", "2024-01-03", "2024-01-08"]

@@ -29,7 +29,10 @@ def test_what_was_never_made_is_stale_and_what_stands_on_it_blocked(tmp_path: Pa
     )
     state, sentence = standing(plan, "candidate_model", DAYS[1])
     assert state == "blocked"
-    assert f"visits/raw/visits [{DAYS[0]}] is not up to date: it was never made. Bring batch {DAYS[0]} up to date" in sentence
+    assert (
+        f"visits/raw/visits [{DAYS[0]}] is not up to date: it was never made. Bring batch {DAYS[0]} up to date"
+        in sentence
+    )
 
 
 def test_exact_inputs_come_from_the_heads(built: Shop) -> None:
@@ -52,7 +55,9 @@ def test_where_files_lie_and_when_they_came_is_no_part_of_a_recipe(shop: Shop) -
 
 def test_a_batch_that_nothing_was_delivered_for_has_nothing_to_stand_on(built: Shop) -> None:
     plan = built.plan()
-    with pytest.raises(RefusedError, match=r"visits/raw/visits \[2024-01-07\]: nothing was delivered; .* matches no file"):
+    with pytest.raises(
+        RefusedError, match=r"visits/raw/visits \[2024-01-07\]: nothing was delivered; .* matches no file"
+    ):
         plan.resolve(plan.graph.stages["raw/visits"], "2024-01-07")
 
 
@@ -71,8 +76,8 @@ def test_a_release_waits_for_what_was_delivered(shop: Shop) -> None:
     edited(shop.landing(DAYS[1]), lambda lines: lines[:-1])
     (said,) = shop.plan().unready(NEWEST)
     assert said == (
-        f"visits/raw/visits [{DAYS[1]}] is not up to date: it is not what its code, settings and inputs would make now. "
-        f"Bring batch {DAYS[1]} up to date first."
+        f"visits/raw/visits [{DAYS[1]}] is not up to date: it is not what its code, settings and inputs would make "
+        f"now. Bring batch {DAYS[1]} up to date first."
     )
     assert shop.plan().unready(DAYS[0]) == []
     state, sentence = standing(shop.plan(), "candidate_model", NEWEST)
@@ -87,7 +92,8 @@ def test_what_stands_on_a_last_good_version_says_so_at_any_distance(shop: Shop) 
     for stage in ("quarantine", "features", "trained_model"):
         (note,) = plan.notes(plan.graph.stages[stage], NEWEST if stage in RELEASE else DAYS[1])
         assert note.startswith(
-            f"Stands on the last good version {version[:15]} of visits/raw/visits [{DAYS[1]}]; a newer one was refused: "
+            f"Stands on the last good version {version[:15]} of visits/raw/visits [{DAYS[1]}]; a newer one was "
+            "refused: "
         )
     assert plan.notes(plan.graph.stages["features"], DAYS[0]) == []
     assert plan.unready(NEWEST) == []  # the last good version is there
@@ -95,7 +101,7 @@ def test_what_stands_on_a_last_good_version_says_so_at_any_distance(shop: Shop) 
 
 def test_a_plan_reads_the_heads_once_until_it_is_told_to_forget(shop: Shop) -> None:
     plan = shop.plan()
-    assert standing(plan, "features", DAYS[0])[0] == "current"
+    assert standing(plan, "raw/visits", DAYS[0])[0] == "current"
     edited(shop.landing(DAYS[0]), lambda lines: lines[:-1])
     deliver_days(shop.folder, [4], rows=5)
     assert standing(plan, "raw/visits", DAYS[0])[0] == "current"

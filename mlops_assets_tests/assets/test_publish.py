@@ -20,7 +20,10 @@ def fresh(tmp_path: Path) -> Shop:
 def statuses(shop: Shop, batch: str = DAYS[0]) -> list[str]:
     session = shop.session()
     stages = session.graph.stages
-    return [session.run(stages["raw/shops"], "all").status, *(session.run(stages[name], batch).status for name in BATCH)]
+    return [
+        session.run(stages["raw/shops"], "all").status,
+        *(session.run(stages[name], batch).status for name in BATCH),
+    ]
 
 
 def test_a_version_is_made_once(fresh: Shop) -> None:
@@ -57,7 +60,7 @@ def test_the_delivered_bytes_are_kept_also_of_what_is_refused(fresh: Shop) -> No
     assert outcome.manifest.version is None
     kept = fresh.home.store / str(outcome.manifest.files[0]["blob"])
     assert kept.read_bytes() == fresh.landing(DAYS[0]).read_bytes()
-    assert "a-run" == outcome.manifest.run_id
+    assert outcome.manifest.run_id == "a-run"
 
 
 def test_no_value_of_a_row_stands_in_a_manifest(fresh: Shop) -> None:
@@ -80,9 +83,10 @@ def test_what_stands_on_a_refusal_is_not_tried_in_the_same_run(fresh: Shop) -> N
     outcomes = [session.run(session.graph.stages[name], DAYS[0]) for name in BATCH]
     assert [outcome.status for outcome in outcomes] == ["computed", "computed", "refused", "stopped", "stopped"]
     assert outcomes[2].sentences[0].startswith(f"visits/cleaned [{DAYS[0]}] was refused by the check not_empty: ")
-    assert outcomes[3].sentences == (
-        f"visits/splits [{DAYS[0]}] was not tried: visits/cleaned [{DAYS[0]}], on which it stands, was refused in this run.",
-    )  # fmt: skip
+    assert outcomes[3].sentences[0] == (
+        f"visits/splits [{DAYS[0]}] was not tried: visits/cleaned [{DAYS[0]}], on which it stands, "
+        "was refused in this run."
+    )
     assert session.run(session.graph.stages["raw/visits"], DAYS[1]).status == "computed"
 
 
@@ -130,10 +134,9 @@ def test_an_audit_by_new_rules_computes_nothing_and_keeps_what_belongs_to_a_vers
     assert outcome.status == "audited"
     after = shop.manifest("evaluation_report", NEWEST)
     assert (after.version, after.blob, after.facts) == (before.version, before.blob, before.facts)
-    assert (before.run_id, after.run_id) != ("again", "again")[:1] + ("again",) and after.run_id == "again"
+    assert after.run_id == "again"
     assert after.rules != before.rules
-    page = session.store.bytes(after.attachments["report.html"]).decode()
-    assert page.startswith("<!doctype html>") or "<html" in page
+    assert b"<html" in session.store.bytes(after.attachments["report.html"])
 
 
 def test_judging_anew_records_nothing(shop: Shop) -> None:

@@ -126,7 +126,10 @@ def test_a_changed_delivery_makes_its_batch_and_the_release(shop: Shop) -> None:
     }
     after = shop.heads()
     changed = {
-        (asset, batch) for asset, versions in after.items() for batch in versions if versions[batch] != before[asset][batch]
+        (asset, batch)
+        for asset, versions in after.items()
+        for batch in versions
+        if versions[batch] != before[asset][batch]
     }
     # No row was refused before or after, so the table of the refused is what it was.
     assert changed == {
@@ -230,7 +233,9 @@ def test_a_bad_day_is_refused_told_of_and_mended(shop: Shop, trouble: str) -> No
     kept = [each for each in BATCH if f"visits/{each}" in heads and each not in _published_nevertheless(stage)]
     assert {each: heads[f"visits/{each}"] for each in kept} == {each: before[f"visits/{each}"] for each in kept}
     assert _others(heads) == _others(before)
-    assert {stage: heads[f"visits/{stage}"] for stage in RELEASE} == {stage: before[f"visits/{stage}"] for stage in RELEASE}
+    assert {stage: heads[f"visits/{stage}"] for stage in RELEASE} == {
+        stage: before[f"visits/{stage}"] for stage in RELEASE
+    }
 
     again = shop.called("run", "visits")
     assert again.code == 1

@@ -1,7 +1,6 @@
 """Dagster's runs: of one partition, of a range, of checks alone, and on another branch than main."""
 
 from collections import Counter
-from collections.abc import Iterator
 from pathlib import Path
 
 import dagster as dg
@@ -43,13 +42,19 @@ def checks_of(shop: Shop, stages: tuple[str, ...]) -> set[tuple[str, str]]:
     return {(name, check.name) for name in stages for check in shop.graph().stages[name].checks}
 
 
-@pytest.fixture
-def fresh(tmp_path: Path) -> Iterator[Shop]:
+@pytest.fixture(scope="module")
+def delivered(tmp_path_factory: pytest.TempPathFactory) -> Shop:
     """Three days that nothing was made of, and their shops."""
-    deliver_days(write_contract(tmp_path / "data", **GATES), range(3), rows=60)
-    made = Shop.in_folder(tmp_path)
+    folder = tmp_path_factory.mktemp("delivered")
+    deliver_days(write_contract(folder / "data", **GATES), range(3), rows=60)
+    made = Shop.in_folder(folder)
     assert made.materialize(["raw/shops"]).success
-    yield made
+    return made
+
+
+@pytest.fixture
+def fresh(delivered: Shop, tmp_path: Path) -> Shop:
+    return delivered.copy(tmp_path)
 
 
 def test_one_partition_reports_every_stage_and_every_check_once(fresh: Shop) -> None:
@@ -88,7 +93,9 @@ def test_of_a_refused_partition_dagster_has_verdicts_alone(fresh: Shop, last: st
     result = fresh.materialize(BATCH, DAYS[1], last)
     assert not result.success
     assert materialized(fresh, result) == Counter((stage, last) for stage in BATCH if last)
-    found = {(stage, check): passed for (stage, check, day), passed in evaluated(fresh, result).items() if day == DAYS[1]}
+    found = {
+        (stage, check): passed for (stage, check, day), passed in evaluated(fresh, result).items() if day == DAYS[1]
+    }
     assert found == {("raw/visits", "readable"): False}
     said = reasons(result)
     assert f"visits/raw/visits [{DAYS[1]}] was refused by the check readable: " in said
@@ -188,10 +195,10 @@ def test_another_branch_reports_observations_alone(tmp_path: Path) -> None:
     assert not any(branch.told().values())
     with branch.instance() as instance:
         records = instance.event_log_storage.fetch_observations(dg.AssetKey(["visits", "features"]), limit=10).records
-        found = {
-            record.partition_key: record.event_log_entry.asset_observation.tags["dagster/data_version"]
-            for record in records
-        }
+        found = {}
+        for record in records:
+            assert record.event_log_entry.asset_observation is not None
+            found[record.partition_key] = record.event_log_entry.asset_observation.tags["dagster/data_version"]
         assert found == branch.heads()["visits/features"]
         for run in instance.get_runs():
             assert run.status is dg.DagsterRunStatus.SUCCESS

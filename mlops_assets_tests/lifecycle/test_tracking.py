@@ -163,7 +163,8 @@ def test_the_resource_works_in_an_asset(tracking: Tracking, home: Home) -> None:
             run.params({"depth": 3})
         return dg.MaterializeResult(metadata={"mlflow_run": run.id})
 
-    result = dg.materialize([model], resources={"tracking": tracking}, instance=dg.DagsterInstance.ephemeral())
+    with dg.DagsterInstance.ephemeral() as instance:
+        result = dg.materialize([model], resources={"tracking": tracking}, instance=instance)
 
     (materialization,) = result.asset_materializations_for_node("model")
     run_id = materialization.metadata["mlflow_run"].value
