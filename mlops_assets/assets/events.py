@@ -93,10 +93,18 @@ class Reporter:
             whole = self._specs.partitions_of(upstream) is None
             version = str(items[0].version) if whole else digest([[item.partition, item.version] for item in items])
             found[f"dagster/input_data_version/{key.to_user_string()}"] = version
-            pointer = self._pointer(key, [None] if whole else [item.partition for item in items if item.version])
+            pointer = self._pointer(key, [None] if whole else self._mapped(upstream, items, manifest))
             if pointer is not None:
                 found[f"dagster/input_event_pointer/{key.to_user_string()}"] = str(pointer)
         return found
+
+    def _mapped(self, upstream: Stage, items: Sequence[Input], manifest: Manifest) -> list[str | None]:
+        """The partitions that Dagster maps to this one: of a window also the test's, which fitting must not read."""
+        stage = self._specs.graph.stages[self._specs.graph.stage_of(manifest.asset)]
+        if any(each.stage == upstream.name and each.window == "through" for each in stage.upstream):
+            named = self._session.plan.calendar.cadence == "named"
+            return [key for key in self._session.plan.heads(upstream.name) if named or key <= manifest.batch]
+        return [item.partition for item in items if item.version]
 
     def _pointer(self, key: dg.AssetKey, partitions: Sequence[str | None]) -> int | None:
         """The newest event that Dagster has of the partitions that were read."""

@@ -33,6 +33,7 @@ def provenance(plan: Plan, manifest: Manifest) -> Provenance:
         ],
         "files": list(_files(plan, manifest.inputs)),
         "verdicts": [dict(verdict) | {"stage": plan.graph.stage_of(manifest.asset)} for verdict in manifest.verdicts],
+        "notes": manifest.sentences if manifest.accepted else (),
         "run_id": manifest.run_id,
         "who": manifest.who,
         "when": manifest.when,

@@ -39,7 +39,7 @@ MINIMUM = Check("minimum", "block", "The candidate's metrics reach the contract'
 MAXIMUM = Check("maximum", "block", "No metric is above the contract's maximum; too good to be true is a leak.")
 BEATS = Check("beats_baselines", "block", "The candidate surely beats each named baseline on the same test rows.")
 CALIBRATED = Check("calibration", "warn", "What the candidate says is, on average, what happens.")
-GROUPS = Check("groups", "warn", "No group of rows is surely treated worse than the whole.")
+GROUPS = Check("groups", "warn", "No group of rows is surely treated otherwise than the whole.")
 AGREEMENT = Check("agreement", "block", "The final refit decides as the evaluated candidate does.")
 
 _RELEASE: Mapping[str, tuple[Check, ...]] = {

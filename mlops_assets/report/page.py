@@ -35,8 +35,9 @@ class Provenance(TypedDict, total=False):
     ``inputs``: one for each exact input, ``{"asset", "partition", "version", "rows"?}``, version None when the batch
     was never delivered. ``files``: delivered files, ``{"name", "size", "sha256", "source"?, "batch"?}``. ``verdicts``:
     ``checks.verdict.Verdict`` as dicts, ``{"check", "passed", "severity", "sentence", "stage"?, "examples"?}``.
-    ``settings``: by model. ``git``: ``{"commit", "dirty"}``. ``environment``: a digest, or names to versions.
-    ``model``: the candidate's version. ``when``: ISO 8601.
+    ``notes``: sentences on inputs that are a last good version because a newer one was refused. ``settings``: by model.
+    ``git``: ``{"commit", "dirty"}``. ``environment``: a digest, or names to versions. ``model``: the candidate's
+    version. ``when``: ISO 8601.
     """
 
     dataset: str
@@ -53,6 +54,7 @@ class Provenance(TypedDict, total=False):
     inputs: Sequence[Mapping[str, Any]]
     files: Sequence[Mapping[str, Any]]
     verdicts: Sequence[Mapping[str, Any]]
+    notes: Sequence[str]
     run_id: str
     who: str
     when: str
@@ -162,7 +164,7 @@ def html(report: Mapping[str, Any], provenance: Provenance) -> str:
     parts = [
         _opening(report, provenance, dataset),
         _checks(verdicts),
-        _cautions(report),
+        _cautions(report, provenance),
         _against(report),
         *{"binary": _binary, "multiclass": _multiclass, "regression": _regression}[report["task"]](report),
         _groups(report),
@@ -264,8 +266,9 @@ def _checks(verdicts: Sequence[Mapping[str, Any]]) -> str:
     return _section("What was checked", f'<table class="checks">{head}<tbody>{"".join(rows)}</tbody></table>')
 
 
-def _cautions(report: Mapping[str, Any]) -> str:
-    items = "".join(f"<li>{escape(sentence)}</li>" for sentence in cautions(report))
+def _cautions(report: Mapping[str, Any], provenance: Provenance) -> str:
+    told = [*provenance.get("notes", ()), *cautions(report)]
+    items = "".join(f"<li>{escape(sentence)}</li>" for sentence in told)
     return _section("Before you rely on it", f'<ul class="plainlist">{items}</ul>')
 
 

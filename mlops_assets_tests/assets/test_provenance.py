@@ -94,3 +94,19 @@ def test_a_release_of_many_days_names_each_version_and_each_absence(tmp_path: Pa
     # What people see there is the ends of the list, and how much the manifest has besides.
     assert "more in the manifest" in shown
     assert f"- visits/splits [{newest}] `{heads['visits/splits'][newest]}`" in shown
+
+
+def test_a_release_says_where_it_stands_on_a_last_good_version(shop: Shop) -> None:
+    good = shop.heads()["visits/cleaned"][DAYS[1]]
+    landing = shop.landing(DAYS[1])
+    landing.write_text(landing.read_text().replace(",", ";"))
+    deliver_days(shop.folder, [len(DAYS)], rows=100)
+    release = "2024-01-05"
+    assert shop.called("run", "visits").code == 1
+    manifest = shop.manifest("evaluation_report", release)
+    (note,) = manifest.sentences
+    assert "last good version" in note
+    assert f"of visits/raw/visits [{DAYS[1]}]; a newer one was refused" in note
+    assert shop.heads()["visits/cleaned"][DAYS[1]] == good
+    page = shop.home.store.joinpath(manifest.attachments["report.html"].path).read_text()
+    assert f"of visits/raw/visits [{DAYS[1]}]" in page

@@ -40,6 +40,7 @@ PROVENANCE: Provenance = {
         },
         {"check": "minimum", "passed": False, "severity": "block", "sentence": "Too low."},
     ],
+    "notes": ("Stands on the last good version b3:december of shop/cleaned [2023-12].",),
     "run_id": "run-1",
     "who": "ana",
     "when": "2024-03-01T10:00:00+00:00",
@@ -202,3 +203,7 @@ def test_a_page_is_made_at_once() -> None:
     before = time.process_time()
     html(report(), PROVENANCE)
     assert time.process_time() - before < 0.1
+
+
+def test_says_where_it_stands_on_a_last_good_version() -> None:
+    assert "last good version b3:december of shop/cleaned [2023-12]" in html(report("binary"), PROVENANCE)
