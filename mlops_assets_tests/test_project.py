@@ -48,7 +48,7 @@ def test_the_lock_satisfies_what_is_declared(text: str) -> None:
 def test_the_command_and_the_code_location_are_named() -> None:
     metadata = configparser.ConfigParser()
     metadata.read(ROOT / "setup.cfg")
-    assert "mlops-assets = mlops_assets.cli:main" in metadata["options.entry_points"]["console_scripts"]
+    assert "mlops-assets = mlops_assets.cli:process" in metadata["options.entry_points"]["console_scripts"]
     assert "module_name: mlops_assets.definitions" in (ROOT / "workspace.yaml").read_text()
 
 
