@@ -100,7 +100,7 @@ def month(rounds: int) -> None:
         with tempfile.TemporaryDirectory() as folder:
             place = Place(Path(folder), HERE.parent / "data" / "flights")
             place.run("deliver", "flights", "--through", "2013-11")
-            place.run("run", "flights")
+            place.run("run", "flights", "--to", "2013-11")
             place.run("deliver", "flights")
             floors.append(
                 measured([sys.executable, str(HERE / "floor.py"), str(place.data / "flights" / "landing")])[:2]
