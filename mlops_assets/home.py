@@ -104,6 +104,11 @@ class Home:
         )
 
     @property
+    def dagster_is_made(self) -> bool:
+        """Whether the Dagster home was prepared; a new one knows nothing of what is in the store."""
+        return (self.dagster / ".initialised").exists()
+
+    @property
     def mlflow(self) -> Path:
         """The folder of MLflow's database and artifacts."""
         return self.root / "mlflow"

@@ -340,6 +340,13 @@ def mark(home: Home, branch: str, asset: str, batch: str, why: Mark = "news") ->
         path.write_text(why)
 
 
+def mark_everything(home: Home, store: Store) -> None:
+    """Note that Dagster is to be told of every head: its home is new, and the store is not."""
+    for asset in store.assets(home.branch):
+        for batch in store.heads(home.branch, asset):
+            mark(home, home.branch, asset, batch)
+
+
 def unmark(home: Home, branch: str, asset: str, batch: str) -> None:
     """Dagster was told."""
     _mark(home, branch, asset, batch).unlink(missing_ok=True)

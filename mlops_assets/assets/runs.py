@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from mlops_assets.assets.graph import Graph, Stage
 from mlops_assets.assets.plan import Plan, Standing
-from mlops_assets.assets.publish import Outcome, mark, marked
+from mlops_assets.assets.publish import Outcome, mark_everything, marked
 from mlops_assets.errors import RefusedError, UserError
 from mlops_assets.home import Home
 from mlops_assets.store.store import Store
@@ -78,6 +78,8 @@ class Runner:
         Raises:
             UserError: a batch, stage or release that does not exist.
         """
+        if self.home.branch == "main" and not self.home.dagster_is_made:
+            mark_everything(self.home, self.plan.store)
         batches = self._batches(asked)
         self._check_stages(asked.stages)
         self.summary.notes += self.plan.landing.strays
@@ -231,15 +233,4 @@ def _reasons(result: Any) -> list[str]:
     return found or ["The Dagster run failed without saying why."]
 
 
-def report_everything(graph: Graph, home: Home) -> int:
-    """Mark every head of a dataset as unknown to Dagster: a fresh Dagster home over a store that is in use."""
-    store = Store.open(home.store)
-    count = 0
-    for stage in graph.stages:
-        for batch in store.heads(home.branch, graph.asset(stage)):
-            mark(home, home.branch, graph.asset(stage), batch)
-            count += 1
-    return count
-
-
-__all__ = ["Asked", "RefusedError", "Runner", "Summary", "report_everything"]
+__all__ = ["Asked", "RefusedError", "Runner", "Summary"]
