@@ -17,10 +17,11 @@ from typing import Any, Literal
 
 from mlops_assets.assets.code import environment_digest
 from mlops_assets.assets.graph import Graph, Stage
+from mlops_assets.assets.landing import Delivered
 from mlops_assets.assets.plan import Plan, Resolution
 from mlops_assets.assets.work import Workbench
 from mlops_assets.checks.verdict import Verdict
-from mlops_assets.errors import ConflictError, CorruptError, DeliveryError, RefusedError
+from mlops_assets.errors import ConflictError, CorruptError, DeliveryError, RefusedError, UserError
 from mlops_assets.home import Home
 from mlops_assets.stages.made import Made
 from mlops_assets.store.manifest import Blob, Manifest
@@ -64,11 +65,10 @@ class Session:
     keeps only what it would otherwise read again.
     """
 
-    def __init__(self, plan: Plan, home: Home, run_id: str, *, message: str = "") -> None:
+    def __init__(self, plan: Plan, home: Home, run_id: str) -> None:
         self.plan = plan
         self.home = home
         self.run_id = run_id
-        self._message = message
         self._bench = Workbench(plan)
         self._failed: dict[tuple[str, str], str] = {}
 
@@ -128,13 +128,11 @@ class Session:
     def _stopped_by(self, stage: Stage, batch: str) -> str | None:
         for upstream in stage.upstream:
             key = self.graph.whole if upstream.window == "whole" else batch
-            keys = [key] if upstream.window != "through" else self.plan.batches
-            for each in keys:
-                if (upstream.stage, each) in self._failed and (upstream.window != "through" or each == batch):
-                    return (
-                        f"{self._name(stage.name, batch)} was not tried: "
-                        f"{self._name(upstream.stage, each)}, on which it stands, was refused in this run."
-                    )
+            if (upstream.stage, key) in self._failed:
+                return (
+                    f"{self._name(stage.name, batch)} was not tried: "
+                    f"{self._name(upstream.stage, key)}, on which it stands, was refused in this run."
+                )
         return None
 
     def _sound(self, manifest: Manifest) -> bool:
@@ -162,12 +160,7 @@ class Session:
         return self._conclude(stage, self._illustrated(stage, judged, made), verdicts, "audited", {})
 
     def _compute(self, stage: Stage, batch: str, resolution: Resolution) -> Outcome:
-        # A file that holds many batches is kept once, not once for each.
-        place = batch if self.graph.names_batch(stage) else self.graph.whole
-        files = tuple(
-            file.record() | {"blob": self.store.put_bytes(self.graph.asset(stage.name), place, file.path).path}
-            for file in resolution.files
-        )
+        files = tuple(self._kept(stage, batch, file) for file in resolution.files)
         made: Made | None = None
         try:
             made = self._bench.make(stage, batch, resolution.inputs, files)
@@ -208,6 +201,15 @@ class Session:
             manifest = self._illustrated(stage, manifest, made)
         preview = self._bench.preview(stage, made) if made else {}
         return self._conclude(stage, manifest, verdicts, "computed", preview)
+
+    def _kept(self, stage: Stage, batch: str, file: Delivered) -> dict[str, object]:
+        """A delivered file's record, its bytes kept: those that the recipe speaks of, and no later ones."""
+        # A file that holds many batches is kept once, not once for each.
+        place = batch if self.graph.names_batch(stage) else self.graph.whole
+        blob = self.store.put_bytes(self.graph.asset(stage.name), place, file.path)
+        if blob.sha256 != file.sha256:
+            raise UserError(f"{file.name} changed while it was taken in; run again when its delivery is complete.")
+        return file.record() | {"blob": blob.path}
 
     def _illustrated(self, stage: Stage, manifest: Manifest, made: Made) -> Manifest:
         """The manifest with the files for people that show its value and its verdicts."""
@@ -267,9 +269,8 @@ class Session:
         assert manifest is not None
         expected = self.plan.heads(stage.name).get(outcome.batch)
         mark(self.home, self.plan.branch, manifest.asset, outcome.batch)
-        message = f"{outcome.status}: {self._message}".removesuffix(": ")
         try:
-            head = self.store.publish(self.plan.branch, manifest, expected, message=message, who=who())
+            head = self.store.publish(self.plan.branch, manifest, expected, message=outcome.status, who=who())
         except ConflictError:
             found = self.store.head(self.plan.branch, manifest.asset, outcome.batch)
             if found is None or found.version != manifest.version or found.recipe != manifest.key:

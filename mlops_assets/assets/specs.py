@@ -76,7 +76,7 @@ class Specs:
             metadata["dagster/column_schema"] = column_schema(columns)
         return dg.AssetSpec(
             key=self.key(stage.name),
-            deps=[self._dep(stage, upstream) for upstream in stage.upstream],
+            deps=[self._dep(upstream) for upstream in stage.upstream],
             description=stage.description,
             group_name=contract.name,
             owners=list(contract.owners),
@@ -103,7 +103,7 @@ class Specs:
                 for check in stage.checks
             ]
 
-    def _dep(self, stage: Stage, upstream: Upstream) -> dg.AssetDep:
+    def _dep(self, upstream: Upstream) -> dg.AssetDep:
         mapping: dg.PartitionMapping | None = None
         if upstream.window == "through":
             named = self.graph.contract.partitions.cadence == "named"
@@ -112,8 +112,6 @@ class Specs:
                 if named
                 else dg.TimeWindowPartitionMapping(start_offset=-self._calendar.offset)
             )
-        elif self.partitions is not None and upstream.window == "whole" and stage.scope != "reference":
-            mapping = None
         return dg.AssetDep(self.key(upstream.stage), partition_mapping=mapping)
 
     def _columns(self, stage: Stage) -> Mapping[str, Column]:

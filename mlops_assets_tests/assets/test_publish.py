@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from mlops_assets.assets.publish import evidence, mark, marked, report_path, unmark, verdicts_of
-from mlops_assets.errors import ConflictError
+from mlops_assets.errors import ConflictError, UserError
 from mlops_assets_tests.assets.shop import BATCH, DAYS, GATES, NEWEST, Shop, edited
 from mlops_assets_tests.datasets import deliver_days, write_contract
 
@@ -173,3 +173,16 @@ def test_a_page_of_a_refused_version_says_so_in_its_name(tmp_path: Path) -> None
     home = Shop.in_folder(tmp_path).home
     assert report_path(home, "visits", "2024", "report.html") == home.reports / "visits" / "2024" / "report.html"
     assert report_path(home, "visits", "2024", "report.html", accepted=False).name == "refused-report.html"
+
+
+def test_a_file_that_changes_while_it_is_taken_in_is_never_recorded_as_what_it_was(shop: Shop) -> None:
+    landing = shop.landing(DAYS[0])
+    landing.write_text(landing.read_text().replace("north", "south"))
+    session = shop.session()
+    stage = session.graph.stages["raw/visits"]
+    session.plan.resolve(stage, DAYS[0])  # the landing folder is looked at
+    landing.write_text(landing.read_text().replace("west", "north"))
+    before = shop.heads()
+    with pytest.raises(UserError, match="changed while it was taken in; run again when its delivery is complete"):
+        session.run(stage, DAYS[0])
+    assert shop.heads() == before
