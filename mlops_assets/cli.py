@@ -1,37 +1,30 @@
 """The ``mlops-assets`` command: what people and CI type.
 
-What belongs here: arguments, what is printed, exit codes. What does not: any decision; every door leads through the
-same ``assets``. Modules are imported by the command that needs them, so that asking costs little.
+What belongs here: the options that every subcommand takes, errors as sentences, the exit code. What does not: the
+subcommands (``commands``).
 """
 
 import argparse
 import gc
 import os
-import shlex
 import sys
-import time
-from collections.abc import Callable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 
 from mlops_assets.assets.code import remember_in
+from mlops_assets.commands import pipeline
 from mlops_assets.errors import UserError
 from mlops_assets.home import Home
 
-if TYPE_CHECKING:
-    from pathlib import Path
-
-    from mlops_assets.assets.graph import Graph
-    from mlops_assets.assets.plan import Plan
-    from mlops_assets.assets.publish import Outcome
-    from mlops_assets.assets.runs import Summary
-    from mlops_assets.checks.verdict import Verdict
-    from mlops_assets.contract.model import Contract
+_ROOMS = (pipeline,)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; returns the exit code: 0 well, 1 refused or failed, 2 asked wrongly."""
     options = _parser().parse_args(arguments)
     home = Home.from_environment()
+    if options.current_branch:
+        home = replace(home, branch=options.current_branch)
     home.apply()
     remember_in(home.cache)
     command: Callable[[argparse.Namespace, Home], int] = options.command
@@ -61,259 +54,16 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="mlops-assets", description="Data, models and code of tabular machine learning, versioned together."
     )
+    parser.add_argument(
+        "--branch",
+        dest="current_branch",  # subcommands have branches of their own to speak of
+        metavar="B",
+        help="the branch to read and move; else MLOPS_ASSETS_BRANCH, or main",
+    )
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
-
-    run = commands.add_parser("run", help="bring every batch and the newest release up to date")
-    run.add_argument("dataset", nargs="?", help="a folder under the data folder; all of them when left out")
-    run.add_argument("--partition", metavar="P", help="only this batch")
-    run.add_argument("--from", dest="first", metavar="P", help="only batches from this one on")
-    run.add_argument("--to", dest="last", metavar="P", help="only batches up to this one")
-    run.add_argument("--select", action="append", default=[], metavar="STAGE", help="only this stage; may be repeated")
-    run.add_argument(
-        "--release", action="append", default=None, metavar="P", help="this release instead of the newest, or `all`"
-    )
-    run.set_defaults(command=_run)
-
-    deliver = commands.add_parser("deliver", help="play the supplier: put files into the landing folder")
-    deliver.add_argument("dataset")
-    deliver.add_argument("--through", metavar="P", help="batches up to this one; all when left out")
-    deliver.add_argument("--if-empty", action="store_true", help="only when the landing folder holds no file yet")
-    deliver.set_defaults(command=_deliver)
-
-    status = commands.add_parser("status", help="say what is current, stale or refused, and why")
-    status.add_argument("dataset", nargs="?")
-    status.set_defaults(command=_status)
-
-    env = commands.add_parser("env", help="print the exports with which a bare `dagster` works on the same home")
-    env.set_defaults(command=_env)
-
-    dev = commands.add_parser("dev", help="open the Dagster UI with its daemon on this home")
-    dev.add_argument("--port", type=int, default=3000)
-    dev.set_defaults(command=_dev)
+    for room in _ROOMS:
+        room.add(commands)
     return parser
-
-
-def _run(options: argparse.Namespace, home: Home) -> int:
-    from mlops_assets.assets.graph import Graph
-    from mlops_assets.assets.runs import Runner
-
-    code = 0
-    for contract in _contracts(home, options.dataset):
-        started = time.monotonic()
-        graph = Graph(contract)
-        progress = _Progress()
-        runner = Runner(graph, home, progress)
-        summary = runner.run(_asked(options, runner))
-        progress.end()
-        _summarise(home, runner.plan, summary, time.monotonic() - started)
-        code = max(code, int(summary.failed))
-    return code
-
-
-def _asked(options: argparse.Namespace, runner: Any) -> Any:
-    from mlops_assets.assets.runs import Asked
-
-    batches: tuple[str, ...] | None = None
-    calendar = runner.plan.calendar
-    if options.partition:
-        batches = (options.partition,)
-    elif options.first or options.last:
-        for key in (options.first, options.last):
-            if key:
-                calendar.check(key)
-        known = runner.plan.batches
-        batches = tuple(
-            key
-            for key in known
-            if (not options.first or calendar.sort({options.first, key})[0] == options.first)
-            and (not options.last or calendar.sort({options.last, key})[-1] == options.last)
-        )
-    releases: tuple[str, ...] | None = None
-    if options.release:
-        releases = tuple(runner.plan.releases) if options.release == ["all"] else tuple(options.release)
-    return Asked(batches, frozenset(options.select), releases)
-
-
-class _Progress:
-    """A line that is written over on a terminal; a line for each outcome elsewhere."""
-
-    def __init__(self) -> None:
-        self._live = sys.stdout.isatty()
-        self._count = 0
-
-    def __call__(self, graph: "Graph", outcome: "Outcome") -> None:
-        self._count += 1
-        asset = graph.asset(outcome.stage)
-        name = asset if outcome.batch == graph.whole else f"{asset} [{outcome.batch}]"
-        rows = f", {outcome.manifest.rows:,} rows" if outcome.manifest and outcome.manifest.rows is not None else ""
-        line = f"{outcome.status:<8} {name}{rows}"
-        if self._live and not outcome.failed:
-            print(f"\r\x1b[K{self._count:>5}  {line}", end="", flush=True)
-        else:
-            print(f"\r\x1b[K{line}" if self._live else line, flush=True)
-
-    def end(self) -> None:
-        """Leave the terminal's line clean."""
-        if self._live and self._count:
-            print("\r\x1b[K", end="")
-
-
-def _summarise(home: Home, plan: "Plan", summary: "Summary", seconds: float) -> None:
-    from mlops_assets.assets.publish import report_path
-
-    name = plan.graph.contract.name
-    if summary.notes:
-        print()
-        for note in dict.fromkeys(summary.notes):
-            print(f"Note: {note}")
-    if summary.failed:
-        _show_refusals(plan, summary)
-    if not summary.outcomes and not summary.failed:
-        print(f"{name}: nothing to do, {summary.current} versions are current ({seconds:.1f} s).")
-    else:
-        print(
-            f"\n{name}: {summary.count('computed')} computed, {summary.count('reused') + summary.current} reused or "
-            f"current, {summary.count('audited')} audited again, {summary.refused} refused, "
-            f"{summary.count('stopped')} not tried, in {summary.runs} Dagster run(s) and {seconds:.1f} s."
-        )
-    for release in reversed(plan.releases):
-        report = report_path(home, name, release, "report.html")
-        if report.is_file():
-            print(f"Report: {report}")
-            break
-    if summary.outcomes:
-        print(
-            f"Next: mlops-assets status {name} | mlops-assets dev (the graph in the Dagster UI) | "
-            f"mlops-assets run {name}"
-        )
-
-
-def _show_refusals(plan: "Plan", summary: "Summary") -> None:
-    from mlops_assets.assets.publish import evidence, verdicts_of
-
-    print("\nRefused:")
-    for outcome in summary.outcomes:
-        if outcome.failed:
-            for sentence in outcome.sentences:
-                print(f"- {sentence}")
-            _show_examples(outcome.verdicts)
-    for _, _, standing in summary.repeated:
-        print(f"- {standing.sentence}" + (" (as before)" if standing.refusal else ""))
-        if standing.refusal:
-            _show_examples(verdicts_of(standing.refusal, evidence(plan.store, standing.refusal)))
-    for crash in summary.crashes:
-        print(f"- {crash}")
-    for release in _refused_releases(plan, summary):
-        print(f"Its report: {release}")
-    print("Whatever was published before stays readable. Mend what is named above and run again.")
-
-
-def _refused_releases(plan: "Plan", summary: "Summary") -> "list[Path]":
-    """Reports of evaluations that were refused: they say why better than a sentence can."""
-    from mlops_assets.assets.publish import report_path
-
-    refused = [(outcome.stage, outcome.batch) for outcome in summary.outcomes if outcome.status == "refused"]
-    refused += [(stage, batch) for stage, batch, _ in summary.repeated]
-    home = Home.from_environment()
-    paths = [
-        report_path(home, plan.graph.contract.name, batch, "report.html", accepted=False)
-        for stage, batch in refused
-        if stage == "evaluation_report"
-    ]
-    return [path for path in paths if path.is_file()]
-
-
-def _show_examples(verdicts: "Sequence[Verdict]") -> None:
-    for verdict in verdicts:
-        for example in verdict.examples[:10] if verdict.blocks else ():
-            print(f"    {example}")
-
-
-def _deliver(options: argparse.Namespace, home: Home) -> int:
-    import importlib.util
-
-    (contract,) = _contracts(home, options.dataset)
-    landing = contract.folder / "landing"
-    if options.if_empty and landing.is_dir() and any(path.is_file() for path in landing.iterdir()):
-        return 0
-    if contract.supplier is None:
-        raise UserError(
-            f"{contract.file}: no `supplier` is named, so there is nothing to play; put files into {landing}."
-        )
-    spec = importlib.util.spec_from_file_location(
-        f"mlops_assets_supplier_{contract.name}", contract.folder / contract.supplier
-    )
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    paths: list[Path] = module.deliver(landing, options.through)
-    print(f"{contract.name}: {len(paths)} files delivered into {landing}.")
-    return 0
-
-
-def _status(options: argparse.Namespace, home: Home) -> int:
-    from mlops_assets.assets.graph import Graph
-    from mlops_assets.assets.plan import Plan
-    from mlops_assets.store.store import Store
-
-    code = 0
-    for contract in _contracts(home, options.dataset):
-        graph = Graph(contract)
-        plan = Plan(graph, Store.open(home.store), home.branch)
-        print(f"{contract.name} on branch {home.branch}")
-        sentences: list[str] = []
-        for stage in graph.stages.values():
-            keys = {"reference": [graph.whole], "batch": plan.batches, "release": plan.releases[-1:]}[stage.scope]
-            counts: dict[str, int] = {}
-            for key in keys:
-                standing = plan.standing(stage, key)
-                counts[standing.state] = counts.get(standing.state, 0) + 1
-                if standing.state != "current":
-                    sentences.append(standing.sentence)
-            text = ", ".join(f"{count} {state}" for state, count in sorted(counts.items())) or "nothing delivered"
-            print(f"  {stage.name:<20} {text}")
-        for sentence in dict.fromkeys([*plan.landing.strays, *sentences]):
-            print(f"  - {sentence}")
-            code = 1
-    return code
-
-
-def _env(options: argparse.Namespace, home: Home) -> int:
-    del options
-    home.initialise()
-    home.initialise_dagster()
-    for name in home.environment():
-        print(f"export {name}={shlex.quote(os.environ[name])}")  # what was set before stays, see ``Home.apply``
-    return 0
-
-
-def _dev(options: argparse.Namespace, home: Home) -> int:
-    home.initialise()
-    home.initialise_dagster()
-    home.initialise_mlflow()
-    print(f"Dagster UI: http://127.0.0.1:{options.port}")
-    print(
-        f"MLflow UI:  mlflow ui --backend-store-uri {home.mlflow_uri} --host 127.0.0.1 --port 5000 --workers 1",
-        flush=True,
-    )
-    words = ["dagster", "dev", "-m", "mlops_assets.definitions", "-h", "127.0.0.1", "-p", str(options.port)]
-    os.execv(sys.executable, [sys.executable, "-m", *words])  # noqa: S606 - this process becomes it
-
-
-def _contracts(home: Home, name: str | None) -> "list[Contract]":
-    from mlops_assets.contract.load import load_contract, load_contracts
-
-    if name is None:
-        found: Mapping[str, Contract] = load_contracts(home.data)
-        if not found:
-            raise UserError(f"{home.data} holds no dataset: no folder in it has a dataset.yaml.")
-        return list(found.values())
-    folder = home.data / name
-    if not (folder / "dataset.yaml").is_file():
-        known = ", ".join(sorted(path.parent.name for path in home.data.glob("*/dataset.yaml"))) or "none"
-        raise UserError(f"There is no dataset {name!r} in {home.data}; there is: {known}.")
-    return [load_contract(folder)]
 
 
 if __name__ == "__main__":

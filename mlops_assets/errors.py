@@ -29,6 +29,10 @@ class NotStoredError(StoreError):
     """What was asked for is not in the store."""
 
 
+class PurgedError(NotStoredError):
+    """What was asked for was erased because somebody had a right to that."""
+
+
 class CorruptError(StoreError):
     """Bytes in the store are not those that were written."""
 

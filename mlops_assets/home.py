@@ -63,8 +63,9 @@ class Home:
     """One project's folders and names.
 
     ``root`` holds everything that was made (store, reports, databases), ``data`` the dataset folders, ``branch`` the
-    name under which heads are moved. ``dagster_home`` and ``tracking_uri`` are set when somebody else's Dagster home or
-    MLflow server is used instead of those under ``root``. All paths are absolute.
+    name under which heads are moved. ``dagster_home``, ``tracking_uri`` and ``store_place`` are set when somebody
+    else's Dagster home, MLflow server or store (a folder, or a URL such as ``s3://bucket/prefix``) is used instead of
+    those under ``root``. All paths are absolute.
     """
 
     root: Path
@@ -72,26 +73,29 @@ class Home:
     branch: str = "main"
     dagster_home: Path | None = None
     tracking_uri: str | None = None
+    store_place: str | None = None
 
     @classmethod
     def from_environment(cls) -> "Home":
         """The home that ``MLOPS_ASSETS_HOME``, ``_DATA`` and ``_BRANCH`` name, by default of the working directory.
 
-        ``DAGSTER_HOME`` and ``MLFLOW_TRACKING_URI`` are respected when set.
+        ``MLOPS_ASSETS_STORE``, ``DAGSTER_HOME`` and ``MLFLOW_TRACKING_URI`` are respected when set.
         """
         dagster_home = os.environ.get("DAGSTER_HOME")
+        store = os.environ.get("MLOPS_ASSETS_STORE")
         return cls(
             root=Path(os.environ.get("MLOPS_ASSETS_HOME") or ".mlops").absolute(),
             data=Path(os.environ.get("MLOPS_ASSETS_DATA") or "data").absolute(),
             branch=os.environ.get("MLOPS_ASSETS_BRANCH") or "main",
             dagster_home=Path(dagster_home).absolute() if dagster_home else None,
             tracking_uri=os.environ.get("MLFLOW_TRACKING_URI") or None,
+            store_place=str(Path(store).absolute()) if store and "://" not in store else store or None,
         )
 
     @property
-    def store(self) -> Path:
-        """The content-addressed store, the only folder here that cannot be made again from the others."""
-        return self.root / "store"
+    def store(self) -> str:
+        """The place of the content-addressed store, the only one here that cannot be made again from the others."""
+        return self.store_place or str(self.root / "store")
 
     @property
     def dagster(self) -> Path:
@@ -175,7 +179,8 @@ class Home:
             os.environ.setdefault(name, value)
 
     def _places(self) -> dict[str, str]:
-        return {
+        store = {"MLOPS_ASSETS_STORE": self.store_place} if self.store_place else {}
+        return store | {
             "MLOPS_ASSETS_HOME": str(self.root),
             "MLOPS_ASSETS_DATA": str(self.data),
             "MLOPS_ASSETS_BRANCH": self.branch,

@@ -25,7 +25,8 @@ import pytest
 
 from mlops_assets.assets.dagster_private import latest_check
 from mlops_assets.home import Home
-from mlops_assets.store.store import Store
+from mlops_assets.store.branches import MAIN, Branch
+from mlops_assets.store.store import Store, branch_path
 
 T = TypeVar("T")
 
@@ -45,6 +46,14 @@ class Called:
     text: str
 
 
+def home_at(root: Path, data: Path, branch: str) -> Home:
+    """A home where nothing is made yet, but a branch other than main is started."""
+    home = Home(root=root, data=data, branch=branch)
+    if branch != MAIN:
+        Store.open(home.store).backend.create(branch_path(branch), Branch(branch).encode())
+    return home
+
+
 @dataclass(frozen=True)
 class Project:
     """A home and a data folder, and the commands that work on them."""
@@ -54,7 +63,7 @@ class Project:
     @classmethod
     def at(cls, root: Path, data: Path, branch: str = "main") -> "Project":
         """A project whose home is ``root``; nothing is made yet."""
-        return cls(Home(root=root, data=data, branch=branch))
+        return cls(home_at(root, data, branch))
 
     @property
     def environment(self) -> dict[str, str]:

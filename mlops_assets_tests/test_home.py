@@ -65,7 +65,7 @@ def test_the_defaults_are_folders_of_the_working_directory(tmp_path: Path, monke
     home = Home.from_environment()
 
     assert home == Home(root=tmp_path / ".mlops", data=tmp_path / "data", branch="main")
-    assert home.store == tmp_path / ".mlops" / "store"
+    assert home.store == str(tmp_path / ".mlops" / "store")
     assert home.dagster == tmp_path / ".mlops" / "dagster"
     assert home.mlflow_uri == f"sqlite:///{tmp_path}/.mlops/mlflow/mlflow.db"
 
@@ -77,11 +77,15 @@ def test_variables_name_other_places(tmp_path: Path, monkeypatch: pytest.MonkeyP
     monkeypatch.setenv("MLOPS_ASSETS_BRANCH", "nightly")
     monkeypatch.setenv("DAGSTER_HOME", "/srv/dagster")
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "https://mlflow.example")
+    monkeypatch.setenv("MLOPS_ASSETS_STORE", "s3://versions/team")
 
     home = Home.from_environment()
 
     assert (home.root, home.data, home.branch) == (tmp_path / "made", Path("/srv/data"), "nightly")
     assert (home.dagster, home.mlflow_uri) == (Path("/srv/dagster"), "https://mlflow.example")
+    assert home.store == home.environment()["MLOPS_ASSETS_STORE"] == "s3://versions/team"
+    monkeypatch.setenv("MLOPS_ASSETS_STORE", "shared")
+    assert Home.from_environment().store == str(tmp_path / "shared")
 
 
 def test_applying_keeps_what_is_set_and_makes_folders_absolute(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -13,7 +13,7 @@ from mlops_assets.assets.graph import Stage
 from mlops_assets.assets.plan import Plan
 from mlops_assets.checks.verdict import Verdict
 from mlops_assets.stages.made import Made
-from mlops_assets.store.manifest import Input, Manifest
+from mlops_assets.store.manifest import Blob, Input, Manifest
 
 _TREND = 12
 """How many earlier batches a batch's volumes are compared with."""
@@ -119,7 +119,8 @@ class Workbench:
         from mlops_assets.stages.ingest import Delivery, read_source
 
         source = self._contract.sources[stage.name.removeprefix("raw/")]
-        kept = [Delivery(file["name"], self._plan.store.root / file["blob"]) for file in files]
+        store = self._plan.store
+        kept = [Delivery(file["name"], store.file(Blob(file["blob"], file["size"], file["sha256"]))) for file in files]
         return read_source(self._contract, source, kept, batch)
 
     def _make_batch(self, stage: Stage, inputs: Sequence[Input]) -> Made:

@@ -12,16 +12,17 @@ import fcntl
 import hashlib
 import io
 import os
+import stat
 import time
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from threading import Lock, RLock
-from typing import BinaryIO, NamedTuple
 
 from mlops_assets.errors import StoreError
+from mlops_assets.store.backend import Content, Written
 
 STRIPES = 64
 TIMEOUT = 30.0
@@ -29,15 +30,8 @@ TIMEOUT = 30.0
 
 _CHUNK = 1 << 20
 
-Content = bytes | Callable[[BinaryIO], object]
-
-
-class Written(NamedTuple):
-    """What reached the disk: ``size`` in bytes, ``sha256`` as 64 hex digits."""
-
-    size: int
-    sha256: str
-
+_SHARED = stat.S_ISGID | stat.S_IWGRP
+"""A folder with these bits belongs to a group: what is made in it is the group's to write, whatever the umask says."""
 
 _REASONS = {
     errno.ENOSPC: "the disk is full; free some space and run it again",
@@ -52,7 +46,7 @@ _REASONS = {
 
 
 @contextmanager
-def _sentences(path: Path) -> Iterator[None]:
+def sentences(path: Path) -> Iterator[None]:
     """Turn what a disk can refuse into a sentence; anything else is a bug and passes through."""
     try:
         yield
@@ -106,9 +100,21 @@ def make_directory(path: Path) -> None:
     if path.is_dir():
         return
     make_directory(path.parent)
-    with suppress(FileExistsError):
+    try:
         os.mkdir(path)  # noqa: PTH102 - the kill test hooks os
+    except FileExistsError:
+        pass
+    else:
+        mode = path.parent.stat().st_mode
+        if mode & _SHARED == _SHARED:
+            path.chmod(stat.S_IMODE(mode))
     sync_directory(path.parent)
+
+
+def _share(descriptor: int, folder: Path) -> None:
+    """Let a group that shares the folder write a new file too: touching a file and locking it need that right."""
+    if os.stat(folder).st_mode & _SHARED == _SHARED:  # noqa: PTH116 - one call for every file written
+        os.fchmod(descriptor, 0o664)
 
 
 @dataclass(slots=True)
@@ -121,13 +127,13 @@ class Staged:
 
     def replace(self) -> None:
         """Take the target's name, in place of whatever had it."""
-        with _sentences(self.target):
+        with sentences(self.target):
             os.replace(self.temporary, self.target)  # noqa: PTH105
             sync_directory(self.target.parent)
 
     def create(self) -> bool:
         """Take the target's name if nobody has it; whether that was so."""
-        with _sentences(self.target):
+        with sentences(self.target):
             try:
                 os.link(self.temporary, self.target)
             except FileExistsError:
@@ -144,15 +150,16 @@ def staged(path: Path, content: Content) -> Iterator[Staged]:
     """
     temporary = path.parent / f".{os.getpid()}-{os.urandom(6).hex()}.tmp"
     flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL
-    with _sentences(path):
+    with sentences(path):
         try:
             descriptor = os.open(temporary, flags, 0o666)
         except FileNotFoundError:
             make_directory(path.parent)
             descriptor = os.open(temporary, flags, 0o666)
     try:
-        with _sentences(path):
+        with sentences(path):
             try:
+                _share(descriptor, path.parent)
                 sink = _Sink(descriptor)
                 if isinstance(content, bytes):
                     sink.write(content)
@@ -254,6 +261,8 @@ def _stripe(path: Path) -> tuple[tuple[int, int], _Stripe]:
         make_directory(path.parent)
         descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
         found = os.fstat(descriptor)
+        if found.st_uid == os.getuid():
+            _share(descriptor, path.parent)
         identity = (found.st_dev, found.st_ino)
         return identity, _stripes.setdefault(identity, _Stripe(descriptor))
 
@@ -273,7 +282,7 @@ class Locks:
     def hold(self, key: str) -> Iterator[None]:
         """Hold the lock of ``key`` for the block; raises ``StoreError`` when somebody else keeps it too long."""
         path = self._folder / f"{zlib.crc32(key.encode()) % STRIPES:02d}"
-        with _sentences(path):
+        with sentences(path):
             stripe = self._acquire(path)
         process = os.getpid()
         try:

@@ -1,25 +1,46 @@
-"""Heads, the only thing in the store that moves, and the records of their moves.
+"""Heads, the only thing in the store that moves, the records of their moves, and what both say of a version.
 
-What belongs here: the two value objects and their JSON. What does not: files, locks, or when a move is allowed.
+What belongs here: the value objects and their JSON. What does not: files, locks, or when a move is allowed.
 
-``FORMAT`` follows the rule of ``manifest``.
+``FORMAT`` follows the rule of ``manifest``. Format 2 says that a batch has no version any more.
 """
 
-from dataclasses import asdict, dataclass
-from typing import Any
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from typing import Any, NamedTuple
+
+import orjson
 
 from mlops_assets.errors import CorruptError, StoreError
 from mlops_assets.store.digest import bytes_digest, canonical_json, parse_json
 
-FORMAT = 1
+FORMAT = 2
+
+
+class Leaf(NamedTuple):
+    """What heads and trees say of the version of one batch, so that questions seldom need its manifest.
+
+    ``manifest`` and ``version`` are ids, ``recipe`` is the manifest's ``key``; ``kind``, ``size`` (bytes), ``sha256``
+    and ``rows`` (None for what is no table) are those of its blob. Two leaves are equal when they are the same record.
+    """
+
+    manifest: str
+    version: str
+    recipe: str
+    kind: str
+    size: int
+    sha256: str
+    rows: int | None
 
 
 @dataclass(frozen=True, slots=True)
 class Head:
     """Which manifest readers of ``asset`` and ``batch`` see. ``attempt`` differs for every move, even back and forth.
 
-    ``seq`` counts moves from 1. ``version`` and ``recipe`` are the manifest's, so that staleness can be told from
-    heads alone. ``move`` names the record of the move that led here.
+    ``seq`` counts a branch's moves from 1; it is 0, and ``move`` and ``attempt`` are empty, while a branch still shows
+    what it was started from. ``version``, ``recipe`` and what follows ``attempt`` are the manifest's. ``move`` names
+    the record of the move that led here. A head that was taken away has an empty ``manifest``; the store shows it to
+    nobody.
     """
 
     asset: str
@@ -30,31 +51,46 @@ class Head:
     recipe: str
     move: str
     attempt: str
+    kind: str = ""
+    size: int = 0
+    sha256: str = ""
+    rows: int | None = None
 
     def __str__(self) -> str:
-        return f"{self.asset}[{self.batch}] #{self.seq} {self.version}"
+        return f"{self.asset}[{self.batch}] #{self.seq} {self.version or 'nothing'}"
+
+    @property
+    def leaf(self) -> Leaf:
+        """What a tree says of the same version."""
+        return Leaf(self.manifest, self.version, self.recipe, self.kind, self.size, self.sha256, self.rows)
 
     def encode(self) -> bytes:
         """The head's file."""
-        return canonical_json(
-            {
-                "format": FORMAT,
-                "asset": self.asset,
-                "batch": self.batch,
-                "seq": self.seq,
-                "manifest": self.manifest,
-                "version": self.version,
-                "recipe": self.recipe,
-                "move": self.move,
-                "attempt": self.attempt,
-            }
-        )
+        record = {
+            "format": 1 if self.manifest else FORMAT,
+            "asset": self.asset,
+            "batch": self.batch,
+            "seq": self.seq,
+            "manifest": self.manifest,
+            "version": self.version,
+            "recipe": self.recipe,
+            "move": self.move,
+            "attempt": self.attempt,
+            "kind": self.kind,
+            "size": self.size,
+            "sha256": self.sha256,
+            "rows": self.rows,
+        }
+        return canonical_json(record)
 
     @classmethod
     def decode(cls, data: bytes, where: str) -> "Head":
         """The head of a file; ``where`` names it in errors. Raises ``StoreError`` or ``CorruptError``."""
-        record = _record(data, where, "head")
         try:
+            record = orjson.loads(data)
+            if record["format"] > FORMAT:
+                raise StoreError(_newer(where, record["format"]))
+            get = record.get
             return cls(
                 record["asset"],
                 record["batch"],
@@ -64,8 +100,12 @@ class Head:
                 record["recipe"],
                 record["move"],
                 record["attempt"],
+                get("kind", ""),
+                get("size", 0),
+                get("sha256", ""),
+                get("rows"),
             )
-        except KeyError as trouble:
+        except (KeyError, TypeError, ValueError) as trouble:
             raise CorruptError(_broken(where, "head")) from trouble
 
 
@@ -73,7 +113,10 @@ class Head:
 class Move:
     """One move of a head: ``from_manifest`` is None for the first. ``previous`` is the ``id`` of the move before.
 
-    ``when`` is an ISO time in UTC; it and ``who`` are records and never part of a version.
+    ``to_manifest`` is empty when the head was taken away. ``when`` is an ISO time in UTC; it and ``who`` are records
+    and never part of a version. ``origin`` says what a move that was not made by publishing belongs to: ``change`` (the
+    id of the change), ``verb`` (merge, restore, revert, ...), for a merge also ``branch`` and ``move`` that were taken
+    over.
     """
 
     branch: str
@@ -88,6 +131,7 @@ class Move:
     message: str
     run_id: str
     attempt: str
+    origin: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def id(self) -> str:
@@ -98,7 +142,10 @@ class Move:
         """The move's file."""
         record = asdict(self)
         record["from"], record["to"] = record.pop("from_manifest"), record.pop("to_manifest")
-        return canonical_json({"format": FORMAT, **record})
+        if not self.origin:
+            # so that records written before there were origins keep their ids
+            del record["origin"]
+        return canonical_json({"format": 1 if self.to_manifest else FORMAT, **record})
 
     @classmethod
     def decode(cls, data: bytes, where: str) -> "Move":
@@ -118,6 +165,7 @@ class Move:
                 message=record["message"],
                 run_id=record["run_id"],
                 attempt=record["attempt"],
+                origin=record.get("origin", {}),
             )
         except KeyError as trouble:
             raise CorruptError(_broken(where, "move")) from trouble
@@ -125,6 +173,13 @@ class Move:
 
 def _broken(where: str, what: str) -> str:
     return f"{where} is not a {what} as the store writes it; restore it from another copy of the store."
+
+
+def _newer(where: str, number: int) -> str:
+    return (
+        f"{where} is written in format {number}, and this mlops_assets reads up to {FORMAT}; "
+        "install the newer mlops_assets that wrote it."
+    )
 
 
 def _record(data: bytes, where: str, what: str) -> dict[str, Any]:
@@ -136,8 +191,5 @@ def _record(data: bytes, where: str, what: str) -> dict[str, Any]:
         raise CorruptError(_broken(where, what))
     number = record.get("format")
     if isinstance(number, int) and number > FORMAT:
-        raise StoreError(
-            f"{where} is written in format {number}, and this mlops_assets reads up to {FORMAT}; "
-            "install the newer mlops_assets that wrote it."
-        )
+        raise StoreError(_newer(where, number))
     return record

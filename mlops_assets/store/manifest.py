@@ -19,6 +19,9 @@ FORMAT = 1
 
 Kind = Literal["table", "json", "bytes", "estimator"]
 
+EXTENSIONS: dict[str, str] = {"table": ".parquet", "json": ".json", "bytes": ".bin", "estimator": ".skops"}
+"""How the file of a value of each kind is called."""
+
 
 @dataclass(frozen=True, slots=True)
 class Input:

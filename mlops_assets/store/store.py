@@ -1,281 +1,190 @@
 """The store: what was made, kept under its content, and the heads that say which of it readers see.
 
-What belongs here: the layout on disk and the order of writing. What does not: encodings (``values``), what makes two
-values the same (``digest``), how a file is written (``files``).
+What belongs here: opening a store, branches as readers see them, and moving heads. What does not: values and records in
+their places (``blobs``, ``records``), what a place is (``backend``), and all that is built on heads (merging,
+snapshots, questions, housekeeping, remotes), which are functions on a store in modules of their own.
 
 ``FORMAT`` holds a number. It is raised when a reader of the old number would misread or damage a store of the new one:
 a changed layout, name or digest. What a reader may overlook (a new folder, a new field with a default) leaves it alone.
+A store of an older number is raised when it is opened for writing, if the step is written in ``_raise_format``; formats
+1 and 2 differ in that heads of format 2 may be taken away, and that branches start from trees.
 
 Blob, manifest, move, head are written in this order, each durable before the next: whenever a process dies, what it
 leaves is complete, and at most unreferenced. Nothing but a head is ever replaced, except bytes that were damaged.
 """
 
-import builtins
 import getpass
-import hashlib
 import os
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
-from pathlib import Path, PurePosixPath
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import Any
 
 from mlops_assets.errors import ConflictError, CorruptError, NotStoredError, RefusedError, StoreError
-from mlops_assets.store import files
-from mlops_assets.store.digest import bytes_digest, parse_json
-from mlops_assets.store.heads import Head, Move
-from mlops_assets.store.manifest import Blob, Kind, Manifest
+from mlops_assets.store.backend import backend_at
+from mlops_assets.store.blobs import Blobs, called
+from mlops_assets.store.branches import MAIN, Branch, Protection
+from mlops_assets.store.digest import bytes_digest, json_digest
+from mlops_assets.store.heads import Head, Leaf, Move
+from mlops_assets.store.manifest import Kind, Manifest
 from mlops_assets.store.names import asset_path, segment, text, version_name
+from mlops_assets.store.records import FROM_ANOTHER, manifest_path
 
-if TYPE_CHECKING:
-    from mlops_assets.store.values import Prepared
-
-FORMAT = 1
-
-_AGAIN = "Build the batch again, or copy the file from another copy of the store."
+FORMAT = 2
 
 
-@dataclass(frozen=True, slots=True)
-class Stored:
-    """What ``put`` wrote or found: the fields a manifest takes over. ``new`` says whether bytes were written."""
+class Store(Blobs):
+    """Versions of anything at one place; any number of processes and threads may use it at once."""
 
-    version: str
-    kind: Kind
-    blob: Blob
-    rows: int | None = None
-    schema: tuple[tuple[str, str], ...] = ()
-    columns: dict[str, str] = field(default_factory=dict)
-    new: bool = True
-
-
-class Store:
-    """Versions on a local directory; any number of processes and threads may use it at once."""
-
-    def __init__(self, root: Path) -> None:
-        """Use ``open``, which looks at the format."""
-        self.root = root
-        self._base = str(root)
-        self._locks = files.Locks(root / "locks")
-
-    def __str__(self) -> str:
-        return f"store at {self.root}"
+    _branches: dict[str, Branch]
 
     @classmethod
-    def open(cls, root: Path, create: bool = True) -> "Store":
-        """The store at ``root``, made if there is none and ``create`` allows.
+    def open(cls, place: str | Path, create: bool = True) -> "Store":
+        """The store at a folder or URL (see ``backend_at``), made if there is none and ``create`` allows.
 
         Raises ``NotStoredError`` when there is none, ``StoreError`` for a newer format or another kind of folder.
         """
-        root = Path(root).absolute()
-        mark = root / "FORMAT"
+        backend = backend_at(place)
+        store = cls(backend)
+        store._branches = {}
         try:
-            content = files.read_small(mark)
-        except (FileNotFoundError, NotADirectoryError):
+            content = backend.read("FORMAT")
+        except FileNotFoundError:
             if not create:
                 raise NotStoredError(
-                    f"There is no store at {root}; build something first, or name another place."
+                    f"There is no store at {backend.url}; build something first, or name another place."
                 ) from None
-            if root.exists() and (not root.is_dir() or any(not n.name.startswith(".") for n in root.iterdir())):
-                # another process may have created it a moment ago
-                if not mark.exists():
-                    raise StoreError(
-                        f"{root} is not empty and not a store (it has no FORMAT); name an empty or new folder."
-                    ) from None
-            else:
-                files.create_only(mark, f"{FORMAT}\n".encode())
-            content = files.read_small(mark)
+            if _is_something_else(backend.url):
+                raise StoreError(
+                    f"{backend.url} is not empty and not a store (it has no FORMAT); name an empty or new folder."
+                ) from None
+            backend.create("FORMAT", f"{FORMAT}\n".encode())
+            content = backend.read("FORMAT")
         number = content.strip()
         if not number.isdigit():
             raise CorruptError(
-                f"{mark} holds {content[:40]!r} instead of a number; write {FORMAT} if this is your store."
+                f"{store.where('FORMAT')} holds {content[:40]!r} instead of a number; "
+                f"write {FORMAT} if this is your store."
             )
         if int(number) > FORMAT:
             raise StoreError(
-                f"The store at {root} has format {int(number)}, and this mlops_assets reads up to {FORMAT}; "
+                f"The store at {backend.url} has format {int(number)}, and this mlops_assets reads up to {FORMAT}; "
                 "install the newer mlops_assets that wrote it."
             )
-        return cls(root)
+        if int(number) < FORMAT and create:
+            store._raise_format(int(number))
+        return store
 
-    # --- blobs ---------------------------------------------------------------------------------------------------
+    def commit(
+        self,
+        branch: str,
+        asset: str,
+        batch: str,
+        kind: Kind,
+        value: Any,
+        *,
+        message: str = "",
+        who: str = "",
+        **fields: Any,
+    ) -> Head:
+        """Keep a value, record it and publish it: the whole way in one call; ``fields`` are those of ``Manifest``.
 
-    def put(self, asset: str, batch: str, kind: Kind, value: Any) -> Stored:
-        """Keep a value under its version; a sound file of that version is adopted, a damaged one replaced.
-
-        ``kind`` is ``table`` (pyarrow Table), ``json`` (plain values), ``bytes``, or ``estimator`` (fitted estimators,
-        alone or among plain values). Raises ``StoreError`` when it cannot be kept, ``TypeError`` for a value of another
-        kind.
+        Whoever gives no ``recipe`` gets one from code version, settings, seed, inputs and files; a value that the head
+        shows already, made by the same recipe, writes nothing. Raises as ``put`` and ``publish``.
         """
-        from mlops_assets.store import values
+        stored = self.put(asset, batch, kind, value)
+        fields = {"accepted": True, "when": now(), "who": who or account(), **fields}
+        manifest = Manifest(
+            asset=asset,
+            batch=batch,
+            kind=kind,
+            version=stored.version,
+            blob=stored.blob,
+            rows=stored.rows,
+            schema=stored.schema,
+            columns=stored.columns,
+            **{"recipe": _recipe(fields), **fields},
+        )
+        current = self.head(branch, asset, batch)
+        if current and (current.version, current.recipe) == (manifest.version, manifest.key):
+            return current
+        self.record(manifest)
+        return self.publish(branch, manifest, current, message=message, who=who)
 
-        prepared = values.prepare(kind, value)
-        name = version_name(prepared.version) + values.EXTENSIONS[kind]
-        path = self.root / "data" / asset_path(asset) / f"p={segment(batch)}" / name
-        seen = _identity(path)
-        if seen and (blob := self._adoptable(asset, batch, kind, prepared.version, path)):
-            return _stored(prepared, kind, blob, new=False)
-        with files.staged(path, prepared.content) as file, self._locks.hold(f"blob {path.name}"):
-            # encoding took a while: somebody may have brought sound bytes, which manifests name already
-            now = _identity(path)
-            if now and now != seen and (blob := self._adoptable(asset, batch, kind, prepared.version, path)):
-                return _stored(prepared, kind, blob, new=False)
-            file.replace()
-        return _stored(prepared, kind, self._blob(path, file.written), new=True)
+    # --- branches ------------------------------------------------------------------------------------------------
 
-    def put_bytes(self, asset: str, batch: str, data: bytes | Path) -> Blob:
-        """Keep delivered bytes or an attachment, from memory or from a file, under their sha256."""
-        folder = self.root / "data" / asset_path(asset) / f"p={segment(batch)}"
-        if isinstance(data, bytes):
-            written = files.Written(len(data), hashlib.sha256(data).hexdigest())
-            content: files.Content = data
-        else:
+    def branch(self, name: str) -> Branch:
+        """Where a branch starts; raises ``NotStoredError`` when there is no such branch."""
+        if name not in self._branches:
+            path = branch_path(name)
             try:
-                written = files.fingerprint(data)
-            except OSError as trouble:
-                raise StoreError(f"{data} cannot be read: {trouble.strerror}; deliver it again.") from trouble
-            content = _copier(data)
-        path = folder / f"sha256-{written.sha256}.bin"
-        if _identity(path) and files.fingerprint(path) == written:
-            files.sync_directory(folder)
-            return self._blob(path, written)
-        with files.staged(path, content) as file:
-            if file.written != written:
-                raise StoreError(f"{data!s} changed while it was read; wait until it is complete and run this again.")
-            file.replace()
-        return self._blob(path, written)
+                self._branches[name] = Branch.decode(self.backend.read(path), self.where(path))
+            except FileNotFoundError:
+                if name != MAIN:
+                    known = ", ".join(self.branches())
+                    raise NotStoredError(
+                        f"There is no branch {name!r} in {self}; there is: {known}. "
+                        f"Start it with: mlops-assets branch {name}"
+                    ) from None
+                # not remembered: a clone may bring the file of a main that starts from something
+                return Branch(MAIN)
+        return self._branches[name]
 
-    def get(self, manifest: Manifest, columns: Sequence[str] | None = None, verify: bool = False) -> Any:
-        """The value of a manifest; of a table only ``columns``, in that order, if given.
+    def branches(self) -> list[str]:
+        """The names of all branches, sorted; ``main`` is always one."""
+        names = self.backend.children("branches")[1]
+        return sorted({MAIN, *(text(name.removesuffix(".json")) for name in names)})
 
-        The file's size is always looked at, its sha256 before an estimator is loaded, page checksums of tables as
-        pages are read; ``verify`` looks at sha256 and digests too. Raises ``NotStoredError`` when there is no such
-        value or column,
-        ``CorruptError`` when the bytes are not those that were written.
-        """
-        from mlops_assets.store import values
+    def forget_branches(self) -> None:
+        """Read again where branches start: one was started or removed."""
+        self._branches.clear()
 
-        path = self.check(manifest, verify=verify or manifest.kind == "estimator")
-        if columns is not None:
-            known = [name for name, _ in manifest.schema]
-            if missing := [name for name in columns if name not in known]:
-                raise NotStoredError(
-                    f"{manifest.asset}[{manifest.batch}] has no column {', '.join(map(repr, missing))}; "
-                    f"it has {', '.join(known) or 'none'}."
-                )
+    def protection(self, branch: str) -> Protection | None:
+        """How a branch is protected, or None."""
+        path = protection_path(branch)
         try:
-            value = values.decode(manifest.kind, path, columns)
-        except CorruptError as trouble:
-            raise CorruptError(f"{_called(manifest)} cannot be read: {trouble} {_AGAIN}") from trouble
-        if verify:
-            if manifest.kind == "table" and columns is not None:
-                wrong = values.wrong_columns(value, dict(manifest.columns))
-            else:
-                wrong = [] if values.digest(manifest.kind, value) == manifest.version else ["its content"]
-            if wrong:
-                raise CorruptError(f"{_called(manifest)} is not what was written: {', '.join(wrong)} differs. {_AGAIN}")
-        return value
-
-    def check(self, manifest: Manifest, verify: bool = False) -> Path:
-        """The path of a manifest's file, after a look at size (and sha256); errors as ``get``, nothing is decoded."""
-        path = self.path(manifest)
-        blob = manifest.blob
-        assert blob is not None
-        try:
-            size = path.stat().st_size
+            found = Protection.decode(self.backend.read(path), self.where(path))
         except FileNotFoundError:
-            raise CorruptError(f"{_called(manifest)} has lost its file {path}. {_AGAIN}") from None
-        found = files.Written(size, blob.sha256)
-        if verify:
-            found = files.fingerprint(path)
-        if found != (blob.size, blob.sha256):
-            # sound bytes of one version differ between writers: a repair is named by a later manifest of the version
-            actual = files.fingerprint(path)
-            if actual not in self._recorded(manifest.asset, manifest.batch, path):
-                raise CorruptError(
-                    f"{_called(manifest)} is damaged: {path} has {size} bytes (sha256 {actual.sha256[:12]}...), "
-                    f"{blob.size} (sha256 {blob.sha256[:12]}...) were written. {_AGAIN}"
-                )
-        return path
-
-    def path(self, manifest: Manifest) -> Path:
-        """Where a manifest's value stands; raises ``NotStoredError`` when none was made."""
-        if manifest.blob is None or manifest.version is None:
-            raise NotStoredError(
-                f"{manifest.asset}[{manifest.batch}] has no value: it was refused before one was made."
-            )
-        return self._inside(manifest.blob)
-
-    def bytes(self, blob: Blob) -> bytes:
-        """A blob's bytes, size and sha256 verified; raises ``CorruptError``."""
-        path = self._inside(blob)
-        try:
-            data = path.read_bytes()
-        except FileNotFoundError:
-            raise CorruptError(f"The file {path} is lost; deliver it again, or copy it from another copy.") from None
-        if len(data) != blob.size or hashlib.sha256(data).hexdigest() != blob.sha256:
-            raise CorruptError(f"The file {path} is damaged; deliver it again, or copy it from another copy.")
-        return data
-
-    # --- manifests -----------------------------------------------------------------------------------------------
-
-    def record(self, manifest: Manifest) -> str:
-        """Write a manifest, once; its id."""
-        path = self._manifest_path(manifest.asset, manifest.batch, manifest.id)
-        if not files.create_only(path, manifest.encoded):
-            if files.read_small(path) != manifest.encoded:
-                files.write_file(path, manifest.encoded)
-            # whoever wrote it may not have come so far yet
-            files.sync_directory(path.parent)
-        return manifest.id
-
-    def manifest(self, asset: str, batch: str, id: str) -> Manifest:  # noqa: A002 - the word of the design
-        """A recorded manifest; raises ``NotStoredError``, or ``CorruptError`` when the file is not what was written."""
-        path = self._manifest_path(asset, batch, id)
-        try:
-            data = files.read_small(path)
-        except FileNotFoundError:
-            raise NotStoredError(f"{asset}[{batch}] has no manifest {id} in {self}.") from None
-        return _read_manifest(data, id, path)
-
-    def manifests(self, asset: str, batch: str) -> list[Manifest]:
-        """Every manifest of a batch, accepted or not, newest first."""
-        found = [_read_manifest(data, id_, path) for id_, path, data in self._records(asset, batch)]
-        return sorted(found, key=lambda manifest: (manifest.when, manifest.id), reverse=True)
+            return None
+        return found if found.active else None
 
     # --- heads ---------------------------------------------------------------------------------------------------
 
     def head(self, branch: str, asset: str, batch: str) -> Head | None:
-        """What readers see of a batch, or None."""
-        path = self._head_path(branch, asset, batch)
-        try:
-            data = files.read_small(path)
-        except (FileNotFoundError, NotADirectoryError, IsADirectoryError):
-            return None
-        return _read_head(data, path, asset, batch)
+        """What readers of a branch see of a batch, or None. Raises ``NotStoredError`` for an unknown branch."""
+        return _visible(self._own_head(branch, asset, batch)[0] or self._base_head(branch, asset, batch))
 
     def heads(self, branch: str, asset: str) -> dict[str, Head]:
-        """What readers see of each batch of an asset, in the order of the batches' names."""
-        folder = f"{self._base}/heads/{segment(branch)}/{asset_path(asset)}"
-        try:
-            with os.scandir(folder) as entries:
-                names = sorted(
-                    e.name for e in entries if not e.name.startswith(".") and e.is_file(follow_symlinks=False)
-                )
-        except (FileNotFoundError, NotADirectoryError):
-            return {}
-        found: dict[str, Head] = {}
-        for name in names:
-            path = f"{folder}/{name}"
-            batch = text(name)
-            found[batch] = _read_head(files.read_small(path), path, asset, batch)
-        return found
+        """What readers of a branch see of each batch of an asset, in the order of the batches' names."""
+        base = self.branch(branch).base.get(asset)
+        own = self._own_heads(branch, asset)
+        if base is None:
+            return {head.batch: head for head in own if head.manifest}
+        found = {batch: _base_of(asset, batch, leaf) for batch, leaf in self.tree(base).items()}
+        found.update((head.batch, head) for head in own)
+        return {batch: found[batch] for batch in sorted(found) if found[batch].manifest}
+
+    def leaves(self, branch: str, asset: str) -> dict[str, Leaf]:
+        """What a tree would say of an asset on a branch now."""
+        return {batch: self.leaf(head) for batch, head in self.heads(branch, asset).items()}
+
+    def leaf(self, head: Head) -> Leaf:
+        """What a tree says of the version that a head shows."""
+        if head.kind:
+            return head.leaf
+        # written before heads carried what trees need
+        return leaf_of(self.manifest(head.asset, head.batch, head.manifest))
 
     def assets(self, branch: str) -> list[str]:
-        """The names of all assets with a head on a branch, sorted."""
-        top = self.root / "heads" / segment(branch)
-        found = []
-        for folder, _, names in os.walk(top):
-            if any(not name.startswith(".") for name in names):
-                found.append("/".join(text(part) for part in Path(folder).relative_to(top).parts))
+        """The names of all assets that a branch has or had a head of, sorted."""
+        found = set(self.branch(branch).base)
+        waiting = [f"heads/{segment(branch)}"]
+        while waiting:
+            folder = waiting.pop()
+            folders, names = self.backend.children(folder)
+            waiting += [f"{folder}/{name}" for name in folders]
+            if names:
+                found.add("/".join(text(part) for part in folder.split("/")[2:]))
         return sorted(found)
 
     def publish(
@@ -290,187 +199,265 @@ class Store:
 
         A head that shows the manifest already is returned as it is. ``who`` defaults to the manifest's, then to the
         account. Raises ``ConflictError`` when the head has moved since, ``RefusedError`` for a manifest that was not
-        accepted, ``NotStoredError`` for one that was not recorded.
+        accepted or a protected branch, ``NotStoredError`` for one that was not recorded and for an unknown branch.
         """
         asset, batch = manifest.asset, manifest.batch
         if not manifest.accepted or manifest.version is None:
             raise RefusedError(
-                f"{_called(manifest)} was refused by its checks and is not published; see the verdicts in its manifest."
+                f"{called(manifest)} was refused by its checks and is not published; see the verdicts in its manifest."
             )
-        if not self._manifest_path(asset, batch, manifest.id).exists():
+        if self.protection(branch):
+            raise RefusedError(
+                f"The branch {branch} is protected: it moves by merges only. Publish {called(manifest)} on another "
+                f"branch, then: mlops-assets merge THAT_BRANCH --into {branch}"
+            )
+        if self.backend.stat(manifest_path(asset, batch, manifest.id)) is None:
             raise NotStoredError(
-                f"{_called(manifest)} has no recorded manifest {manifest.id}; record it before publishing."
+                f"{called(manifest)} has no recorded manifest {manifest.id}; record it before publishing."
             )
         self.check(manifest)
-        path = self._head_path(branch, asset, batch)
-        with self._locks.hold(f"{branch} {asset} {batch}"):
-            current = self.head(branch, asset, batch)
-            if (current.attempt if current else None) != (expected.attempt if expected else None):
-                raise self._conflict(branch, manifest, current, expected)
-            if current and current.manifest == manifest.id:
+        moved = self.move(
+            branch,
+            asset,
+            batch,
+            leaf_of(manifest),
+            expected,
+            message=message,
+            who=who or manifest.who,
+            run_id=manifest.run_id,
+        )
+        assert moved is not None
+        return moved
+
+    def move(
+        self,
+        branch: str,
+        asset: str,
+        batch: str,
+        to: Leaf | None,
+        expected: Head | None,
+        *,
+        message: str = "",
+        who: str = "",
+        run_id: str = "",
+        origin: Mapping[str, str] | None = None,
+    ) -> Head | None:
+        """Move a head to a recorded version, or take it away (``to`` None), if it is still ``expected``; the new head.
+
+        For verbs that move heads between versions that were published before; whoever publishes a new one uses
+        ``publish``, which looks at its verdicts. A head that shows ``to`` already is returned as it is. Raises
+        ``ConflictError`` when the head has moved since.
+        """
+        path = head_path(branch, asset, batch)
+        with self.backend.hold(path):
+            own, seen = self._own_head(branch, asset, batch)
+            current = _visible(own or self._base_head(branch, asset, batch))
+            if _identity(current) != _identity(expected):
+                raise self._conflict(branch, asset, batch, current=current, expected=expected, to=to)
+            if (current.manifest if current else None) == (to.manifest if to else None):
                 return current
             move = Move(
                 branch=branch,
                 asset=asset,
                 batch=batch,
-                seq=current.seq + 1 if current else 1,
-                previous=current.move if current else None,
+                seq=own.seq + 1 if own else 1,
+                previous=own.move if own else None,
                 from_manifest=current.manifest if current else None,
-                to_manifest=manifest.id,
-                who=who or manifest.who or _account(),
-                when=datetime.now(UTC).isoformat(timespec="milliseconds"),
+                to_manifest=to.manifest if to else "",
+                who=who or account(),
+                when=now(),
                 message=message,
-                run_id=manifest.run_id,
+                run_id=run_id,
                 attempt=os.urandom(12).hex(),
+                origin=origin or {},
             )
-            move_id = move.id
             head = Head(
-                asset, batch, move.seq, manifest.id, manifest.version, manifest.key, move_id, move.attempt
-            )  # fmt: skip
-            files.write_file(self._move_path(branch, asset, batch, move_id), move.encode())
-            files.write_file(path, head.encode())
-        return head
+                asset,
+                batch,
+                move.seq,
+                move.to_manifest,
+                to.version if to else "",
+                to.recipe if to else "",
+                move.id,
+                move.attempt,
+                to.kind if to else "",
+                to.size if to else 0,
+                to.sha256 if to else "",
+                to.rows if to else None,
+            )
+            self.backend.create(move_path(branch, asset, batch, head.move), move.encode())
+            if not self.backend.swap(path, head.encode(), seen):
+                current = self.head(branch, asset, batch)
+                raise self._conflict(branch, asset, batch, current=current, expected=expected, to=to)
+        return _visible(head)
 
     def moves(self, branch: str, asset: str, batch: str) -> list[Move]:
-        """How a head came to where it is, newest first; moves that a crash left unfinished are not among them."""
-        head = self.head(branch, asset, batch)
-        next_ = head.move if head else None
-        found = []
+        """How a head came to where it is, newest first; moves that a crash left unfinished are not among them.
+
+        Only the branch's own moves: what its base showed before is the source branch's history.
+        """
+        return list(self.walk(branch, asset, batch))
+
+    def walk(self, branch: str, asset: str, batch: str) -> Iterator[Move]:
+        """As ``moves``, one at a time, for those who need only the newest ones."""
+        own, _ = self._own_head(branch, asset, batch)
+        next_ = own.move if own else None
         while next_:
-            move = self._move(branch, asset, batch, next_)
-            found.append(move)
+            move = self.move_record(branch, asset, batch, next_)
+            yield move
             next_ = move.previous
-        return found
+
+    def move_record(self, branch: str, asset: str, batch: str, id: str) -> Move:  # noqa: A002
+        """The record of a move; raises ``CorruptError`` when it is lost or damaged."""
+        path = move_path(branch, asset, batch, id)
+        try:
+            data = self.backend.read(path)
+        except FileNotFoundError:
+            raise CorruptError(f"The record {self.where(path)} of a move is lost; {FROM_ANOTHER}.") from None
+        if bytes_digest(data) != id:
+            raise CorruptError(f"The record {self.where(path)} of a move is damaged; {FROM_ANOTHER}.")
+        return Move.decode(data, self.where(path))
+
+    def slot(self, branch: str, asset: str, batch: str) -> Head | None:
+        """A branch's own head as it stands, one that was taken away too; None where the base shows through."""
+        return self._own_head(branch, asset, batch)[0]
+
+    def slots(self, branch: str, asset: str) -> list[Head]:
+        """A branch's own heads of an asset as they stand, those that were taken away too, by batch."""
+        return self._own_heads(branch, asset)
 
     # --- inside --------------------------------------------------------------------------------------------------
 
-    def _conflict(self, branch: str, manifest: Manifest, current: Head | None, expected: Head | None) -> ConflictError:
-        where = f"The head of {manifest.asset}[{manifest.batch}] on branch {branch}"
-        wanted = f"{manifest.version} was not published; look at the head again, then decide."
+    def _own_head(self, branch: str, asset: str, batch: str) -> tuple[Head | None, bytes | None]:
+        path = head_path(branch, asset, batch)
+        try:
+            data = self.backend.read(path)
+        except FileNotFoundError:
+            return None, None
+        return _read_head(data, self.where(path), asset, batch), data
+
+    def _own_heads(self, branch: str, asset: str) -> list[Head]:
+        folder = f"heads/{segment(branch)}/{asset_path(asset)}"
+        names = self.backend.children(folder)[1]
+        paths = [f"{folder}/{name}" for name in names]
+        return [
+            _read_head(data, self.where(path), asset, text(name))
+            for name, path, data in zip(names, paths, self.backend.read_many(paths), strict=True)
+            if data is not None
+        ]
+
+    def _base_head(self, branch: str, asset: str, batch: str) -> Head | None:
+        tree = self.branch(branch).base.get(asset)
+        leaf = self.tree(tree).get(batch) if tree else None
+        return _base_of(asset, batch, leaf) if leaf else None
+
+    def _conflict(
+        self, branch: str, asset: str, batch: str, *, current: Head | None, expected: Head | None, to: Leaf | None
+    ) -> ConflictError:
+        where = f"The head of {asset}[{batch}] on branch {branch}"
+        wanted = f"{to.version if to else 'Nothing'} was not published; look at the head again, then decide."
         if current is None:
             return ConflictError(
                 f"{where} is gone, where move {expected.seq if expected else 0} was expected. {wanted}"
             )
-        last = self._move(branch, manifest.asset, manifest.batch, current.move)
+        told = f"{f'move {expected.seq}' if expected else 'no head'} was expected"
+        if not current.move:
+            return ConflictError(f"{where} shows {current.version}, with which the branch started; {told}. {wanted}")
+        last = self.move_record(branch, asset, batch, current.move)
         return ConflictError(
             f"{where} has moved since it was read: {last.who} set it to {current.version} at {last.when} "
-            f"(move {current.seq}; {f'move {expected.seq}' if expected else 'no head'} was expected). {wanted}"
+            f"(move {current.seq}; {told}). {wanted}"
         )
 
-    def _move(self, branch: str, asset: str, batch: str, id_: str) -> Move:
-        path = self._move_path(branch, asset, batch, id_)
-        try:
-            data = files.read_small(path)
-        except FileNotFoundError:
-            raise CorruptError(
-                f"The record {path} of a move is lost; copy it from another copy of the store."
-            ) from None
-        if bytes_digest(data) != id_:
-            raise CorruptError(f"The record {path} of a move is damaged; copy it from another copy of the store.")
-        return Move.decode(data, str(path))
-
-    def _head_path(self, branch: str, asset: str, batch: str) -> Path:
-        return self.root / "heads" / segment(branch) / asset_path(asset) / segment(batch)
-
-    def _move_path(self, branch: str, asset: str, batch: str, id_: str) -> Path:
-        folder = self.root / "moves" / segment(branch) / asset_path(asset) / segment(batch)
-        return folder / f"{version_name(id_)}.json"
-
-    def _manifest_path(self, asset: str, batch: str, id_: str) -> Path:
-        return self.root / "meta" / asset_path(asset) / segment(batch) / f"{version_name(id_)}.json"
-
-    def _records(self, asset: str, batch: str) -> Iterable[tuple[str, Path, builtins.bytes]]:
-        folder = self.root / "meta" / asset_path(asset) / segment(batch)
-        try:
-            names = sorted(os.listdir(folder))  # noqa: PTH208 - names are all that is needed
-        except (FileNotFoundError, NotADirectoryError):
-            return
-        for name in names:
-            if name.startswith("b3-") and name.endswith(".json"):
-                path = folder / name
-                yield name.removesuffix(".json").replace("-", ":", 1), path, files.read_small(path)
-
-    def _recorded(self, asset: str, batch: str, path: Path) -> set[files.Written]:
-        """What the manifests of a batch say of the bytes of one blob."""
-        relative = self._relative(path)
-        found = set()
-        for id_, manifest_path, data in self._records(asset, batch):
-            if relative.encode() in data:
-                blob = _read_manifest(data, id_, manifest_path).blob
-                if blob and blob.path == relative:
-                    found.add(files.Written(blob.size, blob.sha256))
-        return found
-
-    def _adoptable(self, asset: str, batch: str, kind: Kind, version: str, path: Path) -> Blob | None:
-        """The blob at ``path`` if its bytes are sound: as a manifest says, or else by reading them back."""
-        from mlops_assets.store import values
-
-        written = files.fingerprint(path)
-        if written not in self._recorded(asset, batch, path):
-            try:
-                if values.digest(kind, values.decode(kind, path)) != version:
-                    return None
-            except CorruptError:
-                return None
-        # whoever wrote it may not have made its name durable yet, and a head may soon lead here
-        files.sync_directory(path.parent)
-        return self._blob(path, written)
-
-    def _relative(self, path: Path) -> str:
-        return path.relative_to(self.root).as_posix()
-
-    def _blob(self, path: Path, written: files.Written) -> Blob:
-        return Blob(self._relative(path), written.size, written.sha256)
-
-    def _inside(self, blob: Blob) -> Path:
-        relative = PurePosixPath(blob.path)
-        if relative.is_absolute() or ".." in relative.parts or relative.parts[:1] != ("data",):
-            raise CorruptError(f"A manifest names the file {blob.path!r}, which is not in the store; it was not read.")
-        return self.root / relative
+    def _raise_format(self, number: int) -> None:
+        """A store of format 1 is one of format 2 as it stands."""
+        with self.backend.hold("FORMAT"):
+            if int(self.backend.read("FORMAT")) == number:
+                self.backend.write("FORMAT", f"{FORMAT}\n".encode())
 
 
-def _stored(prepared: "Prepared", kind: Kind, blob: Blob, *, new: bool) -> Stored:
-    return Stored(prepared.version, kind, blob, prepared.rows, prepared.schema, prepared.columns, new)
+def leaf_of(manifest: Manifest) -> Leaf:
+    """What heads and trees say of a manifest's version."""
+    assert manifest.version is not None
+    assert manifest.blob is not None
+    blob = manifest.blob
+    return Leaf(
+        manifest.id, manifest.version, manifest.key, manifest.kind, blob.size, blob.sha256, manifest.rows
+    )  # fmt: skip
 
 
-def _account() -> str:
+def head_path(branch: str, asset: str, batch: str) -> str:
+    """Where a branch's own head stands."""
+    return f"heads/{segment(branch)}/{asset_path(asset)}/{segment(batch)}"
+
+
+def move_path(branch: str, asset: str, batch: str, id_: str) -> str:
+    """Where the record of a move stands."""
+    return f"moves/{segment(branch)}/{asset_path(asset)}/{segment(batch)}/{version_name(id_)}.json"
+
+
+def branch_path(name: str) -> str:
+    """Where it is written what a branch starts from."""
+    return f"branches/{segment(name)}.json"
+
+
+def protection_path(branch: str) -> str:
+    """Where it is written how a branch is protected."""
+    return f"protected/{segment(branch)}.json"
+
+
+def now() -> str:
+    """The time for records, ISO in UTC."""
+    return datetime.now(UTC).isoformat(timespec="milliseconds")
+
+
+def account() -> str:
+    """The person or service account that this process works for."""
     try:
-        return getpass.getuser()
+        return os.environ.get("MLOPS_ASSETS_WHO") or getpass.getuser()
     except (KeyError, OSError):
         # containers often run under a number without a name
         return f"uid {os.getuid()}"
 
 
-def _called(manifest: Manifest) -> str:
-    return f"{manifest.asset}[{manifest.batch}] version {manifest.version}"
+def _visible(head: Head | None) -> Head | None:
+    return head if head and head.manifest else None
 
 
-def _identity(path: Path) -> tuple[int, int, int, int] | None:
-    """What changes when another file takes a path's name; None when there is none."""
-    try:
-        found = path.stat()
-    except FileNotFoundError:
-        return None
-    return found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns
+def _identity(head: Head | None) -> tuple[str, str] | None:
+    return (head.attempt, head.manifest) if head else None
 
 
-def _copier(source: Path) -> files.Content:
-    def copy(file: Any) -> None:
-        with source.open("rb", buffering=0) as delivered:
-            while block := delivered.read(1 << 20):
-                file.write(block)
-
-    return copy
+def _base_of(asset: str, batch: str, leaf: Leaf) -> Head:
+    return Head(
+        asset, batch, 0, leaf.manifest, leaf.version, leaf.recipe, "", "", leaf.kind, leaf.size, leaf.sha256, leaf.rows
+    )
 
 
-def _read_manifest(data: bytes, id_: str, path: Path) -> Manifest:
-    if bytes_digest(data) != id_:
-        raise CorruptError(f"The manifest {path} is damaged; copy it from another copy of the store.")
-    return Manifest.from_dict(parse_json(data), f"The manifest {path}")
-
-
-def _read_head(data: bytes, path: str | Path, asset: str, batch: str) -> Head:
-    head = Head.decode(data, str(path))
-    if (head.asset, head.batch) != (asset, batch):
-        raise CorruptError(f"{path} is the head of {head.asset}[{head.batch}]; put it back where it was.")
+def _read_head(data: bytes, where: str, asset: str, batch: str) -> Head:
+    head = Head.decode(data, where)
+    if head.batch != batch or head.asset != asset:
+        raise CorruptError(f"{where} is the head of {head.asset}[{head.batch}]; put it back where it was.")
     return head
+
+
+def _recipe(fields: Mapping[str, Any]) -> str:
+    return json_digest(
+        {
+            "code": fields.get("code_version", ""),
+            "settings": fields.get("settings"),
+            "seed": fields.get("seed"),
+            "inputs": [[item.asset, item.partition, item.version] for item in fields.get("inputs", ())],
+            "files": [dict(item) for item in fields.get("files", ())],
+        }
+    )
+
+
+def _is_something_else(url: str) -> bool:
+    """Whether a local path holds other things than a store that somebody is making this moment."""
+    root = Path(url)
+    if "://" in url or not root.exists():
+        return False
+    if not root.is_dir():
+        return True
+    return any(not path.name.startswith(".") for path in root.iterdir()) and not (root / "FORMAT").exists()

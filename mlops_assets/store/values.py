@@ -24,6 +24,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
 
 from mlops_assets.errors import CorruptError, StoreError
+from mlops_assets.store.backend import Content
 from mlops_assets.store.digest import (
     bytes_digest,
     canonical_json,
@@ -33,13 +34,10 @@ from mlops_assets.store.digest import (
     parse_json,
     table_digest,
 )
-from mlops_assets.store.files import Content
 from mlops_assets.store.manifest import Kind
 
 if TYPE_CHECKING:
     import pyarrow as pa
-
-EXTENSIONS: dict[Kind, str] = {"table": ".parquet", "json": ".json", "bytes": ".bin", "estimator": ".skops"}
 
 TRUSTED = (
     "numpy.dtype",

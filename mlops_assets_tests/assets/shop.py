@@ -27,7 +27,7 @@ from mlops_assets.definitions import build_definitions
 from mlops_assets.home import Home
 from mlops_assets.store.manifest import Manifest
 from mlops_assets.store.store import Store
-from mlops_assets_tests.doors import Called, Project
+from mlops_assets_tests.doors import Called, Project, home_at
 
 BATCH = ("raw/visits", "quarantine", "cleaned", "splits", "features")
 RELEASE = ("candidate_model", "evaluation_report", "trained_model")
@@ -59,7 +59,7 @@ class Shop(Project):
     @classmethod
     def at(cls, root: Path, data: Path, branch: str = "main") -> "Shop":
         """A shop whose home is ``root``; nothing is made yet."""
-        return cls(Home(root=root, data=data, branch=branch))
+        return cls(home_at(root, data, branch))
 
     @classmethod
     def in_folder(cls, folder: Path, branch: str = "main") -> "Shop":

@@ -1,5 +1,6 @@
 """What Dagster is told of a version: metadata, tags and verdicts, as it stands in its log."""
 
+from pathlib import Path
 from typing import Any
 
 import dagster as dg
@@ -29,7 +30,7 @@ def test_a_table_is_shown_with_where_it_is_what_it_holds_and_what_made_it(built:
     assert found["data_version"] == manifest.version
     assert found["manifest"] == manifest.id
     assert found["code_version"] == manifest.code_version
-    assert found["bytes"] == (built.home.store / manifest.blob.path).stat().st_size
+    assert found["bytes"] == (Path(built.home.store) / manifest.blob.path).stat().st_size
     assert found["dagster/uri"] == manifest.blob.path
     assert found["dagster/partition_row_count"] == 100
     heads = built.heads()

@@ -108,5 +108,5 @@ def test_a_release_says_where_it_stands_on_a_last_good_version(shop: Shop) -> No
     assert "last good version" in note
     assert f"of visits/raw/visits [{DAYS[1]}]; a newer one was refused" in note
     assert shop.heads()["visits/cleaned"][DAYS[1]] == good
-    page = shop.home.store.joinpath(manifest.attachments["report.html"].path).read_text()
+    page = Path(shop.home.store).joinpath(manifest.attachments["report.html"].path).read_text()
     assert f"of visits/raw/visits [{DAYS[1]}]" in page

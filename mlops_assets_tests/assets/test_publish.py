@@ -47,7 +47,7 @@ def test_a_manifest_says_what_made_a_version(fresh: Shop) -> None:
     }
     raw = fresh.manifest("raw/visits", DAYS[0])
     (file,) = raw.files
-    kept = fresh.home.store / str(file["blob"])
+    kept = Path(fresh.home.store) / str(file["blob"])
     assert kept.read_bytes() == fresh.landing(DAYS[0]).read_bytes()
 
 
@@ -58,7 +58,7 @@ def test_the_delivered_bytes_are_kept_also_of_what_is_refused(fresh: Shop) -> No
     assert outcome.status == "refused"
     assert outcome.manifest is not None
     assert outcome.manifest.version is None
-    kept = fresh.home.store / str(outcome.manifest.files[0]["blob"])
+    kept = Path(fresh.home.store) / str(outcome.manifest.files[0]["blob"])
     assert kept.read_bytes() == fresh.landing(DAYS[0]).read_bytes()
     assert outcome.manifest.run_id == "a-run"
 

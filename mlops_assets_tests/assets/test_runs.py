@@ -171,7 +171,7 @@ def test_a_file_of_the_store_that_is_cut_off_is_made_again(shop: Shop) -> None:
     before = shop.heads()
     manifest = shop.manifest("features", DAYS[0])
     assert manifest.blob is not None
-    path = shop.home.store / manifest.blob.path
+    path = Path(shop.home.store) / manifest.blob.path
     path.chmod(0o644)
     whole = path.read_bytes()
     path.write_bytes(whole[:-1])

@@ -59,8 +59,8 @@ def test_a_later_writers_further_field_is_ignored() -> None:
 
 @pytest.mark.parametrize("decode", [Head.decode, Move.decode])
 def test_heads_and_moves_refuse_what_they_cannot_read(decode: Any) -> None:
-    with pytest.raises(StoreError, match=r"FILE is written in format 2, .* install the newer mlops_assets"):
-        decode(b'{"format": 2}', "FILE")
+    with pytest.raises(StoreError, match=r"FILE is written in format 3, .* install the newer mlops_assets"):
+        decode(b'{"format": 3}', "FILE")
     for data in (b"", b"\xff", b"[]", b"{}", b'{"format": 1, "asset": "a"}'):
         with pytest.raises(CorruptError, match=r"FILE is not a (head|move) as the store writes it"):
             decode(data, "FILE")

@@ -12,8 +12,11 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from mlops_assets.errors import ConflictError, CorruptError, NotStoredError, RefusedError, StoreError
-from mlops_assets.store import Blob, Head, Kind, Manifest, Store
+from mlops_assets.errors import ConflictError, CorruptError, NotStoredError, PurgedError, RefusedError, StoreError
+from mlops_assets.store import Blob, Branch, Head, Kind, Manifest, Protection, Store
+from mlops_assets.store.blobs import tombstone_path
+from mlops_assets.store.digest import canonical_json, parse_json
+from mlops_assets.store.store import branch_path, protection_path
 from mlops_assets.store.values import decode
 
 ASSET, BATCH = "flights/raw/weather", "2013-01"
@@ -48,7 +51,7 @@ def made(store: Store, value: Any, kind: Kind = "json", batch: str = BATCH, **mo
 def test_a_store_is_made_once_and_opened_again(tmp_path: Path) -> None:
     root = tmp_path / "deep" / "store"
     Store.open(root)
-    assert (root / "FORMAT").read_text() == "1\n"
+    assert (root / "FORMAT").read_text() == "2\n"
     assert str(Store.open(root, create=False)) == f"store at {root}"
 
 
@@ -65,12 +68,26 @@ def test_what_is_no_store(tmp_path: Path) -> None:
 
 def test_another_format_is_refused(tmp_path: Path) -> None:
     Store.open(tmp_path)
-    (tmp_path / "FORMAT").write_text("2\n")
-    with pytest.raises(StoreError, match="has format 2, and this mlops_assets reads up to 1; install the newer"):
+    (tmp_path / "FORMAT").write_text("3\n")
+    with pytest.raises(StoreError, match="has format 3, and this mlops_assets reads up to 2; install the newer"):
         Store.open(tmp_path)
     (tmp_path / "FORMAT").write_text("")
-    with pytest.raises(CorruptError, match="instead of a number; write 1 if this is your store"):
+    with pytest.raises(CorruptError, match="instead of a number; write 2 if this is your store"):
         Store.open(tmp_path)
+
+
+def test_a_store_of_an_older_format_is_raised_when_it_may_be_written(tmp_path: Path) -> None:
+    store = Store.open(tmp_path)
+    head = store.commit("main", ASSET, BATCH, "json", [1])
+    (tmp_path / "FORMAT").write_text("1\n")
+    file = tmp_path / "heads" / "main" / ASSET / BATCH
+    old = {k: v for k, v in parse_json(file.read_bytes()).items() if k not in {"kind", "size", "sha256", "rows"}}
+    file.write_bytes(canonical_json(old))
+    reader = Store.open(tmp_path, create=False)
+    assert (tmp_path / "FORMAT").read_text() == "1\n", "who only reads changes nothing"
+    assert reader.leaves("main", ASSET) == {BATCH: head.leaf}, "what old heads lack is taken from their manifests"
+    Store.open(tmp_path)
+    assert (tmp_path / "FORMAT").read_text() == "2\n"
 
 
 # --- values ----------------------------------------------------------------------------------------------------------
@@ -244,6 +261,123 @@ def test_a_damaged_manifest_is_refused_and_mended_by_writing_it_again(store: Sto
     assert store.manifest(ASSET, BATCH, manifest.id) == manifest
 
 
+# --- branches --------------------------------------------------------------------------------------------------------
+
+
+def start(store: Store, name: str, **base: str) -> None:
+    """What starting a branch writes."""
+    store.backend.create(branch_path(name), Branch(name, base).encode())
+
+
+def test_a_branch_shows_its_base_until_its_own_heads_move(store: Store) -> None:
+    one = store.commit("main", ASSET, "2013-01", "json", 1)
+    two = store.commit("main", ASSET, "2013-02", "json", 2)
+    start(store, "dev", **{ASSET: store.write_tree(ASSET, store.leaves("main", ASSET))})
+    assert store.branches() == ["dev", "main"]
+    seen = store.heads("dev", ASSET)
+    assert [head.leaf for head in seen.values()] == [one.leaf, two.leaf]
+    assert [(head.seq, head.move, head.attempt) for head in seen.values()] == [(0, "", "")] * 2
+    assert store.assets("dev") == [ASSET]
+    moved = store.commit("dev", ASSET, "2013-02", "json", 22)
+    assert (moved.seq, store.moves("dev", ASSET, "2013-02")[0].from_manifest) == (1, two.manifest)
+    store.commit("main", ASSET, "2013-01", "json", 11)
+    store.commit("main", ASSET, "2013-03", "json", 3)
+    assert {
+        batch: store.get(store.manifest(ASSET, batch, head.manifest))
+        for batch, head in store.heads("dev", ASSET).items()
+    } == {
+        "2013-01": 1,
+        "2013-02": 22,
+    }, "a branch never follows where it came from"
+    assert store.head("dev", ASSET, "2013-03") is None
+
+
+def test_nothing_falls_back_to_main_in_silence(store: Store) -> None:
+    store.commit("main", ASSET, BATCH, "json", 1)
+    for question in (store.heads, store.leaves):
+        with pytest.raises(NotStoredError, match=r"There is no branch 'dev' in store at .*; there is: main. Start it"):
+            question("dev", ASSET)
+    with pytest.raises(NotStoredError, match="There is no branch 'dev'"):
+        store.head("dev", ASSET, BATCH)
+    with pytest.raises(NotStoredError, match="Start it with: mlops-assets branch dev"):
+        store.commit("dev", ASSET, BATCH, "json", 2)
+    with pytest.raises(NotStoredError, match="There is no branch 'dev'"):
+        store.assets("dev")
+
+
+def test_a_head_can_be_taken_away_and_come_back(store: Store) -> None:
+    head = store.commit("main", ASSET, BATCH, "json", 1)
+    assert store.move("main", ASSET, BATCH, None, head, message="a mistake", who="anna") is None
+    assert store.head("main", ASSET, BATCH) is None
+    assert store.heads("main", ASSET) == {}
+    assert store.assets("main") == [ASSET]
+    slot = store.slot("main", ASSET, BATCH)
+    assert slot is not None
+    assert (slot.seq, slot.manifest) == (2, "")
+    with pytest.raises(ConflictError, match="is gone, where move 1 was expected"):
+        store.move("main", ASSET, BATCH, None, head)
+    assert store.move("main", ASSET, BATCH, None, None) is None, "there is nothing to take away"
+    back = store.move("main", ASSET, BATCH, head.leaf, None)
+    assert back is not None
+    assert (back.seq, back.leaf) == (3, head.leaf)
+    assert [move.to_manifest for move in store.moves("main", ASSET, BATCH)] == [head.manifest, "", head.manifest]
+    assert store.slot("main", ASSET, BATCH) == back
+
+
+def test_what_a_base_shows_can_be_taken_away_on_the_branch_alone(store: Store) -> None:
+    store.commit("main", ASSET, BATCH, "json", 1)
+    start(store, "dev", **{ASSET: store.write_tree(ASSET, store.leaves("main", ASSET))})
+    store.move("dev", ASSET, BATCH, None, store.head("dev", ASSET, BATCH))
+    assert store.heads("dev", ASSET) == {}
+    assert store.head("dev", ASSET, BATCH) is None
+    assert list(store.heads("main", ASSET)) == [BATCH]
+
+
+def test_a_late_writer_on_a_base_is_told_so(store: Store) -> None:
+    head = store.commit("main", ASSET, BATCH, "json", 1)
+    start(store, "dev", **{ASSET: store.write_tree(ASSET, store.leaves("main", ASSET))})
+    with pytest.raises(ConflictError, match=r"shows b3:\w+, with which the branch started; no head was expected"):
+        store.move("dev", ASSET, BATCH, head.leaf._replace(manifest="b3:other"), None)
+
+
+def test_a_protected_branch_takes_no_publishing(store: Store) -> None:
+    store.commit("main", ASSET, BATCH, "json", 1)
+    store.backend.create(protection_path("main"), Protection("main", active=True).encode())
+    with pytest.raises(RefusedError, match="The branch main is protected: it moves by merges only"):
+        store.commit("main", ASSET, BATCH, "json", 2)
+    store.backend.write(protection_path("main"), Protection("main", active=False).encode())
+    assert store.commit("main", ASSET, BATCH, "json", 2).seq == 2
+
+
+def test_a_commit_of_the_same_value_by_the_same_recipe_writes_nothing(store: Store) -> None:
+    head = store.commit("main", ASSET, BATCH, "table", TABLE, code_version="1")
+    before = sorted(store.root.rglob("*"))
+    assert store.commit("main", ASSET, BATCH, "table", TABLE, code_version="1") == head
+    assert sorted(store.root.rglob("*")) == before
+    again = store.commit("main", ASSET, BATCH, "table", TABLE, code_version="2")
+    assert (again.version, again.seq) == (head.version, 2)
+    assert len(list((store.root / "data").rglob("*.parquet"))) == 1
+    assert (head.kind, head.rows, head.size) == (
+        "table",
+        3,
+        store.path(store.manifests(ASSET, BATCH)[0]).stat().st_size,
+    )
+
+
+def test_purged_content_may_not_come_back(store: Store) -> None:
+    head = store.commit("main", ASSET, BATCH, "json", "Anna")
+    manifest = store.manifest(ASSET, BATCH, head.manifest)
+    stone = {"format": 1, "purge": "7", "when": "2026-01-01", "basis": "request", "rows": 1, "replacement": "b3:new"}
+    store.backend.create(tombstone_path(head.version), canonical_json(stone))
+    store.path(manifest).unlink()
+    for read in (store.get, store.check, store.path):
+        with pytest.raises(PurgedError, match="was purged on 2026-01-01 by purge 7; b3:new took its place"):
+            read(manifest)
+    with pytest.raises(PurgedError, match=r"this very content .* was erased on 2026-01-01 by purge 7 and may not come"):
+        store.put(ASSET, BATCH, "json", "Anna")
+    assert not list((store.root / "data").rglob("*.json"))
+
+
 # --- heads -----------------------------------------------------------------------------------------------------------
 
 
@@ -271,12 +405,13 @@ def test_publishing_moves_the_head_and_leaves_a_trail(store: Store) -> None:
 def test_heads_and_assets_are_listed(store: Store) -> None:
     for batch in ("2013-02", "a/b", "2013-01"):
         store.publish("main", made(store, 1, batch=batch), None)
+    start(store, "team/x")
     store.publish("team/x", made(store, 1, asset="flights/cleaned"), None)
     assert list(store.heads("main", ASSET)) == ["2013-01", "2013-02", "a/b"]
     assert store.heads("main", ASSET)["a/b"] == store.head("main", ASSET, "a/b")
     assert store.assets("main") == [ASSET]
     assert store.assets("team/x") == ["flights/cleaned"]
-    assert store.assets("none") == []
+    assert store.assets("main") == [ASSET]
 
 
 def test_a_late_writer_is_told_who_was_first(store: Store) -> None:
@@ -292,6 +427,7 @@ def test_a_late_writer_is_told_who_was_first(store: Store) -> None:
     store.publish("main", one, second)
     with pytest.raises(ConflictError, match="look at the head again, then decide"):
         store.publish("main", three, first)
+    start(store, "other")
     with pytest.raises(ConflictError, match="is gone, where move 1 was expected"):
         store.publish("other", three, first)
 

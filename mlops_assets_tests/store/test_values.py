@@ -28,8 +28,8 @@ from sklearn.tree import DecisionTreeClassifier
 
 from mlops_assets.errors import CorruptError, StoreError
 from mlops_assets.store.files import write_file
-from mlops_assets.store.manifest import Kind
-from mlops_assets.store.values import EXTENSIONS, TRUSTED, canonical_table, decode, digest, prepare, wrong_columns
+from mlops_assets.store.manifest import EXTENSIONS, Kind
+from mlops_assets.store.values import TRUSTED, canonical_table, decode, digest, prepare, wrong_columns
 
 TABLE = pa.table(
     {

@@ -1,0 +1,56 @@
+"""What every subcommand needs: the store, the contracts, and how answers are printed.
+
+What belongs here: helpers that two rooms share. What does not: a command.
+"""
+
+import argparse
+import json
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any
+
+from mlops_assets.errors import UserError
+from mlops_assets.home import Home
+
+if TYPE_CHECKING:
+    from mlops_assets.contract.model import Contract
+    from mlops_assets.store.store import Store
+
+Commands = "argparse._SubParsersAction[argparse.ArgumentParser]"
+Command = Callable[[argparse.Namespace, Home], int]
+
+
+def open_store(home: Home, *, create: bool = False) -> "Store":
+    """The home's store; raises ``NotStoredError`` when there is none yet and ``create`` does not allow one."""
+    from mlops_assets.store.store import Store
+
+    return Store.open(home.store, create=create)
+
+
+def contracts(home: Home, name: str | None) -> "list[Contract]":
+    """The contract of a dataset, or all of them; raises ``UserError`` for an unknown name or none at all."""
+    from mlops_assets.contract.load import load_contract, load_contracts
+
+    if name is None:
+        found: Mapping[str, Contract] = load_contracts(home.data)
+        if not found:
+            raise UserError(f"{home.data} holds no dataset: no folder in it has a dataset.yaml.")
+        return list(found.values())
+    folder = home.data / name
+    if not (folder / "dataset.yaml").is_file():
+        known = ", ".join(sorted(path.parent.name for path in home.data.glob("*/dataset.yaml"))) or "none"
+        raise UserError(f"There is no dataset {name!r} in {home.data}; there is: {known}.")
+    return [load_contract(folder)]
+
+
+def say_json(value: Any) -> None:
+    """Print an answer for programs."""
+    print(json.dumps(value, indent=2, ensure_ascii=False))
+
+
+def size(count: float) -> str:
+    """Bytes for people: ``1.2 MB`` is 1,200,000."""
+    for unit in ("B", "kB", "MB", "GB"):
+        if count < 1000:  # noqa: PLR2004 - the step of the units
+            return f"{count:.0f} {unit}" if unit == "B" else f"{count:.1f} {unit}"
+        count /= 1000
+    return f"{count:.1f} TB"

@@ -1,0 +1,79 @@
+"""Branches: where each starts, and who may move its heads.
+
+What belongs here: the two records and their JSON. What does not: reading and moving heads (``store``), starting,
+removing and merging branches (``merging``).
+
+A branch is one file that is written once: the trees it starts from, which are also its merge base. It copies neither
+data nor heads. ``main`` needs no file and starts from nothing.
+"""
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+from mlops_assets.errors import CorruptError, StoreError
+from mlops_assets.store.digest import canonical_json, parse_json
+
+MAIN = "main"
+FORMAT = 1
+
+
+@dataclass(frozen=True)
+class Branch:
+    """Where a branch starts: ``base`` maps assets to tree ids; ``source`` says what that was (a branch or tag)."""
+
+    name: str
+    base: Mapping[str, str] = field(default_factory=dict)
+    source: str = ""
+    who: str = ""
+    when: str = ""
+    message: str = ""
+
+    def encode(self) -> bytes:
+        """The branch's file."""
+        return canonical_json({"format": FORMAT, **asdict(self)})
+
+    @classmethod
+    def decode(cls, data: bytes, where: str) -> "Branch":
+        """The branch of a file; ``where`` names it in errors. Raises ``StoreError`` or ``CorruptError``."""
+        return cls(**_fields(data, where, "branch"))
+
+
+@dataclass(frozen=True)
+class Protection:
+    """A branch whose heads move by merges alone, and only when ``checks`` passed on what is merged.
+
+    ``active`` is False for a branch that was protected once. ``attempt`` differs for every change of the protection.
+    """
+
+    branch: str
+    active: bool
+    checks: tuple[str, ...] = ()
+    who: str = ""
+    when: str = ""
+    attempt: str = ""
+
+    def encode(self) -> bytes:
+        """The protection's file."""
+        return canonical_json({"format": FORMAT, **asdict(self)})
+
+    @classmethod
+    def decode(cls, data: bytes, where: str) -> "Protection":
+        """The protection of a file; ``where`` names it in errors. Raises ``StoreError`` or ``CorruptError``."""
+        fields = _fields(data, where, "protection of a branch")
+        fields["checks"] = tuple(fields["checks"])
+        return cls(**fields)
+
+
+def _fields(data: bytes, where: str, what: str) -> dict[str, Any]:
+    try:
+        record = dict(parse_json(data))
+        number = record.pop("format")
+    except (ValueError, TypeError, KeyError) as trouble:
+        raise CorruptError(f"{where} is not a {what} as the store writes it; copy it from another copy.") from trouble
+    if number > FORMAT:
+        raise StoreError(
+            f"{where} is written in format {number}, and this mlops_assets reads up to {FORMAT}; "
+            "install the newer mlops_assets that wrote it."
+        )
+    return record

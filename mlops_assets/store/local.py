@@ -1,0 +1,166 @@
+"""A store on a local directory: whole files, made durable one by one, and locks that die with their process.
+
+What belongs here: the ``Backend`` of a directory. What does not: how one file is written or locked (``files``).
+"""
+
+import os
+from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager, suppress
+from pathlib import Path
+
+from mlops_assets.store import files
+from mlops_assets.store.backend import Content, Entry, Staged, Written
+
+
+class LocalBackend:
+    """A directory; any number of processes and threads may use it at once."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root.absolute()
+        self.url = str(self.root)
+        self._locks = files.Locks(self.root / "locks")
+
+    def read(self, path: str) -> bytes:
+        """See ``Backend``; what stands where a folder is expected counts as no file."""
+        try:
+            return files.read_small(f"{self.url}/{path}")
+        except (NotADirectoryError, IsADirectoryError):
+            raise FileNotFoundError(path) from None
+
+    def read_many(self, paths: Sequence[str]) -> Iterator[bytes | None]:
+        """See ``Backend``."""
+        for path in paths:
+            try:
+                yield self.read(path)
+            except FileNotFoundError:
+                yield None
+
+    def stat(self, path: str) -> Entry | None:
+        """See ``Backend``."""
+        try:
+            found = os.stat(f"{self.url}/{path}")  # noqa: PTH116 - asked for every file
+        except (FileNotFoundError, NotADirectoryError):
+            return None
+        return Entry(path, found.st_size, found.st_mtime)
+
+    def create(self, path: str, content: Content) -> bool:
+        """See ``Backend``; a name that exists is durable afterwards too, whoever wrote it."""
+        if files.create_only(self.root / path, content):
+            return True
+        files.sync_directory((self.root / path).parent)
+        return False
+
+    def write(self, path: str, content: Content) -> Written:
+        """See ``Backend``."""
+        return files.write_file(self.root / path, content)
+
+    def swap(self, path: str, data: bytes, seen: bytes | None) -> bool:
+        """See ``Backend``; takes a lock of its own, so that ``hold`` is not needed for it."""
+        with self.hold(f"swap {path}"):
+            try:
+                current: bytes | None = self.read(path)
+            except FileNotFoundError:
+                current = None
+            if current != seen:
+                return False
+            self.write(path, data)
+            return True
+
+    def stage(self, path: str, content: Content) -> AbstractContextManager[Staged]:
+        """See ``Backend``."""
+        return files.staged(self.root / path, content)
+
+    def touch(self, path: str) -> bool:
+        """See ``Backend``."""
+        place = self.root / path
+        try:
+            with files.sentences(place):
+                os.utime(place)
+        except FileNotFoundError:
+            return False
+        files.sync_directory(place.parent)
+        return True
+
+    def rename(self, path: str, to: str) -> bool:
+        """See ``Backend``."""
+        source, target = self.root / path, self.root / to
+        files.make_directory(target.parent)
+        try:
+            with files.sentences(target):
+                os.replace(source, target)  # noqa: PTH105 - the kill test hooks os
+        except FileNotFoundError:
+            return False
+        files.sync_directory(target.parent)
+        files.sync_directory(source.parent)
+        return True
+
+    def delete(self, path: str) -> None:
+        """See ``Backend``."""
+        place = self.root / path
+        with files.sentences(place), suppress(FileNotFoundError):
+            os.unlink(place)  # noqa: PTH108 - the kill test hooks os
+            files.sync_directory(place.parent)
+
+    def entries(self, folder: str) -> Iterator[Entry]:
+        """See ``Backend``."""
+        for entry, path in self._walk(folder):
+            if not entry.name.startswith(".") and (found := _seen(entry)):
+                yield Entry(path, found.st_size, found.st_mtime)
+
+    def children(self, folder: str) -> tuple[list[str], list[str]]:
+        """See ``Backend``."""
+        folders: list[str] = []
+        names: list[str] = []
+        try:
+            with os.scandir(f"{self.url}/{folder}") as entries:
+                for entry in entries:
+                    if not entry.name.startswith("."):
+                        (folders if entry.is_dir(follow_symlinks=False) else names).append(entry.name)
+        except (FileNotFoundError, NotADirectoryError):
+            return [], []
+        return sorted(folders), sorted(names)
+
+    def litter(self) -> Iterator[Entry]:
+        """See ``Backend``."""
+        for entry, path in self._walk(""):
+            if entry.name.startswith(".") and entry.name.endswith(".tmp") and (found := _seen(entry)):
+                yield Entry(path, found.st_size, found.st_mtime)
+
+    def hold(self, key: str) -> AbstractContextManager[None]:
+        """See ``Backend``; raises ``StoreError`` when somebody keeps the lock for too long."""
+        return self._locks.hold(key)
+
+    def local(self, path: str, written: Written) -> Path:
+        """See ``Backend``."""
+        del written
+        place = self.root / path
+        if not place.is_file():
+            raise FileNotFoundError(place)
+        return place
+
+    def fingerprint(self, path: str) -> Written:
+        """See ``Backend``."""
+        return files.fingerprint(self.root / path)
+
+    def _walk(self, folder: str) -> Iterator[tuple[os.DirEntry[str], str]]:
+        """Every file under a folder with its path; folders that vanish meanwhile are gone."""
+        waiting = [folder]
+        while waiting:
+            here = waiting.pop()
+            prefix = f"{here}/" if here else ""
+            try:
+                with os.scandir(f"{self.url}/{here}") as entries:
+                    for entry in entries:
+                        if entry.is_dir(follow_symlinks=False):
+                            waiting.append(prefix + entry.name)
+                        else:
+                            yield entry, prefix + entry.name
+            except (FileNotFoundError, NotADirectoryError):
+                continue
+
+
+def _seen(entry: os.DirEntry[str]) -> os.stat_result | None:
+    try:
+        return entry.stat(follow_symlinks=False)
+    except FileNotFoundError:
+        return None

@@ -1,0 +1,60 @@
+"""Trees: what every batch of one asset shows at one moment, named by its content.
+
+What belongs here: a tree's JSON and digests. What does not: where it is written, and which trees make a branch's base
+or a tag.
+"""
+
+from collections.abc import Mapping
+from typing import NamedTuple
+
+import orjson
+
+from mlops_assets.errors import CorruptError, StoreError
+from mlops_assets.store.digest import bytes_digest
+from mlops_assets.store.heads import Leaf
+
+FORMAT = 1
+
+
+class Summary(NamedTuple):
+    """One asset of a snapshot in a line.
+
+    ``tree`` is the tree's id (which records), ``content`` the digest of batches and versions alone (which data, whoever
+    made it and when); ``rows`` and ``size`` (bytes) are sums over ``batches``, ``rows`` None where nothing has rows.
+    """
+
+    tree: str
+    content: str
+    batches: int
+    rows: int | None
+    size: int
+
+
+def encode(asset: str, leaves: Mapping[str, Leaf]) -> bytes:
+    """A tree's file."""
+    plain = {batch: tuple(leaf) for batch, leaf in leaves.items()}
+    return orjson.dumps({"format": FORMAT, "asset": asset, "leaves": plain}, option=orjson.OPT_SORT_KEYS)
+
+
+def decode(data: bytes, id_: str, where: str) -> tuple[str, dict[str, Leaf]]:
+    """Asset and leaves by batch of a tree's file; ``where`` names it in errors.
+
+    Raises ``StoreError`` for a newer format, ``CorruptError`` when the bytes are not those that ``id_`` names.
+    """
+    if bytes_digest(data) != id_:
+        raise CorruptError(f"{where} is damaged; copy it from another copy of the store.")
+    record = orjson.loads(data)
+    if record["format"] > FORMAT:
+        raise StoreError(
+            f"{where} is written in format {record['format']}, and this mlops_assets reads up to {FORMAT}; "
+            "install the newer mlops_assets that wrote it."
+        )
+    return record["asset"], {batch: Leaf(*fields) for batch, fields in record["leaves"].items()}
+
+
+def summary(tree: str, leaves: Mapping[str, Leaf]) -> Summary:
+    """Counts and sums over a tree."""
+    versions = orjson.dumps({batch: leaf.version for batch, leaf in leaves.items()}, option=orjson.OPT_SORT_KEYS)
+    rows = [leaf.rows for leaf in leaves.values() if leaf.rows is not None]
+    size = sum(leaf.size for leaf in leaves.values())
+    return Summary(tree, bytes_digest(versions), len(leaves), sum(rows) if rows else None, size)
