@@ -12,11 +12,11 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 from mlops_assets.assets.code import remember_in
-from mlops_assets.commands import pipeline
+from mlops_assets.commands import deliveries, pipeline
 from mlops_assets.errors import UserError
 from mlops_assets.home import Home
 
-_ROOMS = (pipeline,)
+_ROOMS = (pipeline, deliveries)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -88,11 +88,6 @@ class Graph:
         """The one batch of an unpartitioned asset."""
         return _ONLY_BATCH
 
-    def names_batch(self, stage: Stage) -> bool:
-        """Whether the delivered files of a raw stage say in their name which batch they are."""
-        source = self.contract.sources.get(stage.name.removeprefix("raw/"))
-        return source is not None and "{batch}" in source.files
-
 
 def plain(value: Any) -> Any:
     """A contract's values as plain JSON, without what changes no value."""

@@ -1,10 +1,11 @@
 """What was delivered: the files of a source that belong to a batch, by name, size and sha256.
 
-What belongs here: looking at the landing folder, and which batch a file's name speaks of. What does not: reading what
-is inside (``stages.ingest``), or keeping it (``store``).
+What belongs here: looking at the landing folder, which batch a file's name speaks of, and entering what came into the
+store's ledger. What does not: reading what is inside (``stages.ingest``), or how it is kept (``store.deliveries``).
 """
 
 import hashlib
+import math
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -13,7 +14,9 @@ from pathlib import Path
 
 from mlops_assets.contract.calendar import Calendar
 from mlops_assets.contract.model import Contract, Source
-from mlops_assets.errors import UserError
+from mlops_assets.errors import PurgedError, UserError
+from mlops_assets.store.deliveries import Ledger
+from mlops_assets.store.manifest import Blob
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,9 +36,10 @@ class Delivered:
 class Landing:
     """The delivered files of one dataset, looked at once: every file is read in full to know its sha256."""
 
-    def __init__(self, contract: Contract, calendar: Calendar) -> None:
+    def __init__(self, contract: Contract, calendar: Calendar, ledger: Ledger) -> None:
         self._contract = contract
         self._calendar = calendar
+        self._ledger = ledger
         self._files: dict[Path, Delivered] = {}
         self._batches_in: dict[tuple[str, str], tuple[str, ...]] = {}
 
@@ -45,12 +49,41 @@ class Landing:
         return tuple(self._look[1])
 
     def files(self, source: Source, batch: str) -> tuple[Delivered, ...]:
-        """The files that make ``batch`` of ``source``, in the order of their names; empty when nothing came."""
-        found = self._look[0][source.name]
-        paths = found.get(batch, [])
-        if source.redelivery == "replace":
-            paths = paths[-1:]
-        return tuple(self._delivered(path) for path in paths)
+        """The files that make ``batch`` of ``source``, in the order in which they came; empty when nothing came.
+
+        Files that are not entered yet came last, by name. The same bytes once more, under another name, change nothing.
+        """
+        arrived = sorted(self._arrived(source, batch), key=lambda file: (self._place(source, file), file.name))
+        kept: list[Delivered] = []
+        for file in arrived:
+            if source.redelivery == "replace" and not (kept and kept[-1].sha256 == file.sha256):
+                kept = [file]
+            elif all(other.sha256 != file.sha256 for other in kept):
+                kept.append(file)
+        return tuple(kept)
+
+    def take_in(self, who: str) -> list[str]:
+        """Enter every file that the ledger does not have as it is; sentences about those that do not simply add data.
+
+        Files of no batch are not entered: ``strays`` speaks of them.
+        """
+        return [
+            sentence
+            for source in self._contract.sources.values()
+            for batch in self._look[0][source.name]
+            for sentence in self._enter(source, batch, who)
+        ]
+
+    def keep(self, source: Source, batch: str, who: str) -> Mapping[str, Blob]:
+        """Where the bytes of each file of a batch are kept, by the file's name; those not entered yet are entered."""
+        self._enter(source, batch, who)
+        kept: dict[str, Blob] = {}
+        for file in self._arrived(source, batch):
+            entry = self._ledger.newest(self._asset(source), file.name)
+            if entry is None or entry.blob.sha256 != file.sha256:
+                raise UserError(f"{file.name} changed while it was taken in; run again when its delivery is complete.")
+            kept[file.name] = entry.blob
+        return kept
 
     def batches(self, source: Source) -> list[str]:
         """The batches of a batch source that something was delivered for, in order."""
@@ -80,6 +113,42 @@ class Landing:
                 strays.append(f"{name} is not taken in: {error}")
             else:
                 yield batch
+
+    def _arrived(self, source: Source, batch: str) -> list[Delivered]:
+        return [self._delivered(path) for path in self._look[0][source.name].get(batch, [])]
+
+    def _place(self, source: Source, file: Delivered) -> float:
+        entry = self._ledger.newest(self._asset(source), file.name)
+        return entry.seq if entry and entry.blob.sha256 == file.sha256 else math.inf
+
+    def _enter(self, source: Source, batch: str, who: str) -> list[str]:
+        said: list[str] = []
+        named = "{batch}" in source.files
+        for file in sorted(self._arrived(source, batch), key=lambda file: file.name):
+            before = self._ledger.newest(self._asset(source), file.name)
+            if before and before.blob.sha256 == file.sha256:
+                continue
+            # a file that holds many batches is kept once, not once for each
+            place, batches = (batch, (batch,)) if named else ("all", ())
+            try:
+                entry, status = self._ledger.record(
+                    self._asset(source), file.name, file.path, place=place, batches=batches, who=who
+                )
+            except PurgedError as trouble:
+                said.append(f"{file.name} is not taken in. {trouble}")
+                continue
+            if status == "duplicate":
+                first = self._ledger.entries[(entry.duplicate_of or 1) - 1]
+                said.append(
+                    f"{file.name} holds the same bytes as {first.name}, which came first (delivery {first.seq}): "
+                    f"it adds nothing."
+                )
+            elif status == "changed" and before:
+                said.append(f"{file.name} holds other bytes than before (delivery {before.seq}, now {entry.seq}).")
+        return said
+
+    def _asset(self, source: Source) -> str:
+        return f"{self._contract.name}/raw/{source.name}"
 
     def _matches(self, source: Source) -> Iterator[tuple[Path, str | None]]:
         """Regular files under the dataset's folder that match the source's pattern, by name, with the batch in it."""

@@ -17,6 +17,7 @@ from mlops_assets.assets.landing import Delivered, Landing
 from mlops_assets.contract.calendar import Calendar
 from mlops_assets.errors import RefusedError
 from mlops_assets.stages.roles import roles
+from mlops_assets.store.deliveries import Ledger
 from mlops_assets.store.heads import Head
 from mlops_assets.store.manifest import Input, Manifest
 from mlops_assets.store.store import Store
@@ -64,12 +65,15 @@ class Plan:
         self.store = store
         self.branch = branch
         self.calendar = Calendar(partitions.cadence, partitions.start, partitions.end)
-        self.landing = Landing(graph.contract, self.calendar)
+        self.landing = self._look()
         self._heads: dict[str, dict[str, Head]] = {}
         self._ordered: dict[str, list[str]] = {}
         self._versions: dict[str, str] = {}
         self._rules: dict[str, str] = {}
         self._standings: dict[tuple[str, str], Standing] = {}
+
+    def _look(self) -> Landing:
+        return Landing(self.graph.contract, self.calendar, Ledger(self.store, self.graph.contract.name))
 
     def heads(self, stage: str) -> dict[str, Head]:
         """The heads of a stage by batch."""
@@ -105,7 +109,7 @@ class Plan:
         self._heads.clear()
         self._ordered.clear()
         self._standings.clear()
-        self.landing = Landing(self.graph.contract, self.calendar)
+        self.landing = self._look()
         self.__dict__.pop("batches", None)
 
     def code_version(self, stage: Stage) -> str:

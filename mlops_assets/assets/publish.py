@@ -4,11 +4,9 @@ What belongs here: the order of things and what is recorded. What does not: the 
 date (``plan``), and telling Dagster (``events``). Nothing here imports Dagster.
 """
 
-import getpass
 import json
-import os
 import subprocess
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from functools import cache
@@ -21,12 +19,12 @@ from mlops_assets.assets.landing import Delivered
 from mlops_assets.assets.plan import Plan, Resolution
 from mlops_assets.assets.work import Workbench
 from mlops_assets.checks.verdict import Verdict
-from mlops_assets.errors import ConflictError, CorruptError, DeliveryError, RefusedError, UserError
+from mlops_assets.errors import ConflictError, CorruptError, DeliveryError, RefusedError
 from mlops_assets.home import Home
 from mlops_assets.stages.made import Made
 from mlops_assets.store.manifest import Blob, Manifest
 from mlops_assets.store.names import segment
-from mlops_assets.store.store import Store
+from mlops_assets.store.store import Store, account
 
 Status = Literal["computed", "reused", "audited", "refused", "stopped"]
 Mark = Literal["news", "again"]
@@ -160,7 +158,7 @@ class Session:
         return self._conclude(stage, self._illustrated(stage, judged, made), verdicts, "audited", {})
 
     def _compute(self, stage: Stage, batch: str, resolution: Resolution) -> Outcome:
-        files = tuple(self._kept(stage, batch, file) for file in resolution.files)
+        files = tuple(self._kept(stage, batch, resolution.files))
         made: Made | None = None
         try:
             made = self._bench.make(stage, batch, resolution.inputs, files)
@@ -202,14 +200,13 @@ class Session:
         preview = self._bench.preview(stage, made) if made else {}
         return self._conclude(stage, manifest, verdicts, "computed", preview)
 
-    def _kept(self, stage: Stage, batch: str, file: Delivered) -> dict[str, object]:
-        """A delivered file's record, its bytes kept: those that the recipe speaks of, and no later ones."""
-        # A file that holds many batches is kept once, not once for each.
-        place = batch if self.graph.names_batch(stage) else self.graph.whole
-        blob = self.store.put_bytes(self.graph.asset(stage.name), place, file.path)
-        if blob.sha256 != file.sha256:
-            raise UserError(f"{file.name} changed while it was taken in; run again when its delivery is complete.")
-        return file.record() | {"blob": blob.path}
+    def _kept(self, stage: Stage, batch: str, files: Sequence[Delivered]) -> Iterator[dict[str, object]]:
+        """The records of delivered files, their bytes kept: those that the recipe speaks of, and no later ones."""
+        if files:
+            source = self.graph.contract.sources[stage.name.removeprefix("raw/")]
+            kept = self.plan.landing.keep(source, batch, account())
+            for file in files:
+                yield file.record() | {"blob": kept[file.name].path}
 
     def _illustrated(self, stage: Stage, manifest: Manifest, made: Made) -> Manifest:
         """The manifest with the files for people that show its value and its verdicts."""
@@ -222,7 +219,7 @@ class Session:
             "git": git_state(self.graph.contract.folder),
             "environment": environment_digest(),
             "run_id": self.run_id,
-            "who": who(),
+            "who": account(),
             "when": datetime.now(UTC).isoformat(timespec="microseconds"),
         }
 
@@ -270,7 +267,7 @@ class Session:
         expected = self.plan.heads(stage.name).get(outcome.batch)
         mark(self.home, self.plan.branch, manifest.asset, outcome.batch)
         try:
-            head = self.store.publish(self.plan.branch, manifest, expected, message=outcome.status, who=who())
+            head = self.store.publish(self.plan.branch, manifest, expected, message=outcome.status, who=account())
         except ConflictError:
             found = self.store.head(self.plan.branch, manifest.asset, outcome.batch)
             if found is None or found.version != manifest.version or found.recipe != manifest.key:
@@ -368,12 +365,6 @@ def _mark(home: Home, branch: str, asset: str, batch: str) -> Path:
 def _record(verdict: Verdict) -> dict[str, Any]:
     names = ("check", "passed", "severity", "sentence", "n", "failed", "threshold", "details")
     return {name: getattr(verdict, name) for name in names}
-
-
-@cache
-def who() -> str:
-    """The person or service account that this process works for."""
-    return os.environ.get("MLOPS_ASSETS_WHO") or getpass.getuser()
 
 
 @cache

@@ -15,7 +15,7 @@ from mlops_assets.assets.plan import Plan, Standing
 from mlops_assets.assets.publish import Outcome, mark_everything, marked
 from mlops_assets.errors import RefusedError, UserError
 from mlops_assets.home import Home
-from mlops_assets.store.store import Store
+from mlops_assets.store.store import Store, account
 
 if TYPE_CHECKING:
     import dagster as dg
@@ -82,7 +82,7 @@ class Runner:
             mark_everything(self.home, self.plan.store)
         batches = self._batches(asked)
         self._check_stages(asked.stages)
-        self.summary.notes += self.plan.landing.strays
+        self.summary.notes += [*self.plan.landing.strays, *self.plan.landing.take_in(account())]
         self._run_scope("reference", self._todo("reference", [self.graph.whole], asked.stages))
         self._run_scope("batch", self._todo("batch", batches, asked.stages))
         for release in self._releases(asked):

@@ -6,7 +6,7 @@ What belongs here: helpers that two rooms share. What does not: a command.
 import argparse
 import json
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from mlops_assets.errors import UserError
 from mlops_assets.home import Home
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from mlops_assets.contract.model import Contract
     from mlops_assets.store.store import Store
 
-Commands = "argparse._SubParsersAction[argparse.ArgumentParser]"
+Commands: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"
 Command = Callable[[argparse.Namespace, Home], int]
 
 

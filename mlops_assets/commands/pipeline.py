@@ -9,15 +9,16 @@ import os
 import shlex
 import sys
 import time
-from collections.abc import Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from mlops_assets.commands.common import contracts, open_store
+from mlops_assets.commands.common import Commands, contracts, open_store
 from mlops_assets.errors import UserError
 from mlops_assets.home import Home
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
     from mlops_assets.assets.graph import Graph
     from mlops_assets.assets.plan import Plan
     from mlops_assets.assets.publish import Outcome
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
     from mlops_assets.checks.verdict import Verdict
 
 
-def add(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+def add(commands: Commands) -> None:
     """Register the subcommands."""
     run = commands.add_parser("run", help="bring every batch and the newest release up to date")
     run.add_argument("dataset", nargs="?", help="a folder under the data folder; all of them when left out")

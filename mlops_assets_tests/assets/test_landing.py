@@ -10,12 +10,21 @@ from mlops_assets.assets.landing import Landing
 from mlops_assets.contract.calendar import Calendar
 from mlops_assets.contract.load import load_contract
 from mlops_assets.contract.model import Contract
+from mlops_assets.store.blobs import tombstone_path
+from mlops_assets.store.deliveries import Ledger
+from mlops_assets.store.digest import canonical_json
+from mlops_assets.store.store import Store
 from mlops_assets_tests.datasets import day_rows, deliver_days, deliver_named, deliver_whole, write_contract, write_rows
 
 
 def landing(contract: Contract) -> Landing:
     given = contract.partitions
-    return Landing(contract, Calendar(given.cadence, given.start, given.end))
+    store = Store.open(contract.folder.parent / "store")
+    return Landing(contract, Calendar(given.cadence, given.start, given.end), Ledger(store, contract.name))
+
+
+def take_in(folder: Path) -> list[str]:
+    return landing(load_contract(folder)).take_in("anna")
 
 
 @pytest.fixture
@@ -88,7 +97,7 @@ def several(folder: Path, redelivery: str) -> None:
         (folder / "landing" / f"visits_2024-01-09-part{part}.csv").write_text(part)
 
 
-def test_of_several_files_the_last_by_name_replaces_the_others(folder: Path) -> None:
+def test_of_several_new_files_the_last_by_name_replaces_the_others(folder: Path) -> None:
     several(folder, "replace")
     assert batches(folder) == ["2024-01-09"]
     assert names(folder, "visits", "2024-01-09") == ["landing/visits_2024-01-09-part10.csv"]
@@ -99,6 +108,67 @@ def test_or_they_add_up_in_the_order_of_their_names(folder: Path) -> None:
     assert names(folder, "visits", "2024-01-09") == [
         f"landing/visits_2024-01-09-part{part}.csv" for part in ("02", "1", "10")
     ]
+
+
+def test_the_last_that_came_replaces_the_others_whatever_its_name(folder: Path) -> None:
+    several(folder, "replace")
+    assert take_in(folder) == []
+    late = folder / "landing" / "visits_2024-01-09-part0.csv"
+    late.write_text("late")
+    take_in(folder)
+    assert names(folder, "visits", "2024-01-09") == ["landing/visits_2024-01-09-part0.csv"]
+    (folder / "landing" / "visits_2024-01-09-part1.csv").write_text("corrected")
+    assert take_in(folder) == ["landing/visits_2024-01-09-part1.csv holds other bytes than before (delivery 2, now 6)."]
+    assert names(folder, "visits", "2024-01-09") == ["landing/visits_2024-01-09-part1.csv"]
+
+
+def test_what_adds_up_does_so_in_the_order_of_arrival(folder: Path) -> None:
+    several(folder, "add")
+    take_in(folder)
+    (folder / "landing" / "visits_2024-01-09-part0.csv").write_text("late")
+    take_in(folder)
+    assert [name[-6:-4] for name in names(folder, "visits", "2024-01-09")] == ["02", "t1", "10", "t0"]
+
+
+def test_a_file_that_came_before_changes_nothing_and_is_told_of_once(folder: Path) -> None:
+    assert take_in(folder) == []
+    assert take_in(folder) == [], "the same again"
+    again = folder / "landing" / "visits_2024-01-02.csv"
+    copy = folder / "landing" / "shops-copy.csv"
+    copy.write_bytes((folder / "landing" / "shops.csv").read_bytes())
+    contract = folder / "dataset.yaml"
+    contract.write_text(contract.read_text().replace("landing/shops.csv", "landing/shops*.csv"))
+    (said,) = take_in(folder)
+    assert said == (
+        "landing/shops-copy.csv holds the same bytes as landing/shops.csv, which came first (delivery 4): "
+        "it adds nothing."
+    )
+    assert take_in(folder) == []
+    assert names(folder, "shops", "all") == ["landing/shops.csv"]
+    assert again.exists()
+
+
+@pytest.mark.parametrize("redelivery", ["replace", "add"])
+def test_the_same_bytes_under_another_name_make_no_other_batch(folder: Path, redelivery: str) -> None:
+    several(folder, redelivery)
+    before = names(folder, "visits", "2024-01-09")
+    newest = folder / before[-1]
+    (folder / "landing" / "visits_2024-01-09-part2.csv").write_bytes(newest.read_bytes())
+    take_in(folder)
+    assert names(folder, "visits", "2024-01-09") == before
+
+
+def test_what_was_erased_is_not_taken_in_again(folder: Path) -> None:
+    take_in(folder)
+    contract = load_contract(folder)
+    (file,) = landing(contract).files(contract.sources["visits"], "2024-01-01")
+    stone = {"format": 1, "purge": "7", "when": "2026-01-01", "basis": "", "rows": 1, "replacement": None}
+    store = Store.open(folder.parent / "store")
+    store.backend.create(tombstone_path(f"sha256-{file.sha256}"), canonical_json(stone))
+    file.path.rename(file.path.with_name("visits_2024-01-04.csv"))
+    (said,) = take_in(folder)
+    assert said.startswith("landing/visits_2024-01-04.csv is not taken in. ")
+    assert "was erased on 2026-01-01 by purge 7" in said
 
 
 def test_files_without_a_batch_in_their_name_hold_the_batches_of_their_rows(folder: Path) -> None:

@@ -1,0 +1,62 @@
+"""What was delivered: the ledger as people read it, and the files as they were at any moment.
+
+What belongs here: arguments, what is printed, exit codes. What does not: the ledger (``store.deliveries``), or taking
+files in (``run``).
+"""
+
+import argparse
+from dataclasses import asdict
+from pathlib import Path
+
+from mlops_assets.commands.common import Commands, open_store, say_json, size
+from mlops_assets.errors import UserError
+from mlops_assets.home import Home
+
+
+def add(commands: Commands) -> None:
+    """Register the subcommand."""
+    parser = commands.add_parser("deliveries", help="what was delivered, in the order in which it came")
+    parser.add_argument("dataset")
+    parser.add_argument(
+        "--as-of", metavar="WHEN", help="what each file held by then: a delivery's number, or an ISO moment in UTC"
+    )
+    parser.add_argument("--to", metavar="FOLDER", type=Path, help="write those files there, as they came")
+    parser.add_argument("--json", action="store_true")
+    parser.set_defaults(command=_deliveries)
+
+
+def _deliveries(options: argparse.Namespace, home: Home) -> int:
+    from mlops_assets.store.deliveries import Ledger, datasets
+
+    store = open_store(home)
+    ledger = Ledger(store, options.dataset)
+    entries = list(ledger.entries)
+    if not entries:
+        known = ", ".join(datasets(store)) or "none"
+        raise UserError(f"Nothing was delivered for {options.dataset!r} yet; there are deliveries for: {known}.")
+    if options.as_of is not None:
+        moment = int(options.as_of) if options.as_of.isdigit() else options.as_of
+        entries = sorted(ledger.as_of(moment).values(), key=lambda entry: entry.seq)
+    elif options.to:
+        entries = sorted(ledger.as_of(entries[-1].seq).values(), key=lambda entry: entry.seq)
+    if options.to:
+        for entry in entries:
+            target = options.to / entry.name
+            if target.exists():
+                raise UserError(f"{target} exists; name an empty folder, nothing of yours is written over.")
+        for entry in entries:
+            target = options.to / entry.name
+            target.parent.mkdir(parents=True, exist_ok=True)
+            target.write_bytes(store.bytes(entry.blob))
+    if options.json:
+        say_json([asdict(entry) for entry in entries])
+        return 0
+    for entry in entries:
+        same = f"  the same as delivery {entry.duplicate_of}" if entry.duplicate_of else ""
+        print(
+            f"{entry.seq:>6}  {entry.arrived[:19]}  {entry.who:<10}  {size(entry.blob.size):>8}  "
+            f"{entry.blob.sha256[:12]}  {entry.name}{same}"
+        )
+    if options.to:
+        print(f"{len(entries)} files written to {options.to}.")
+    return 0
