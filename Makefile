@@ -28,12 +28,14 @@ dev: $(STAMP)
 
 # What can be made again; never data/ or .mlops/, which hold what cannot.
 clean:
-	rm -rf .venv build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf .venv .venv-* build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
 	find mlops_assets mlops_assets_tests -name __pycache__ -prune -exec rm -rf {} +
 
 $(STAMP): requirements.lock setup.cfg pyproject.toml tools/environment
 	@tools/environment .venv $(STAMP)
 
-# Every package pinned, as a fresh environment resolves requirements.in today.
+# Every package pinned, as fresh environments resolve the requirements today.
 lock:
 	@tools/lock requirements.in requirements.lock
+	@tools/lock benchmarks/dvc.in benchmarks/dvc.lock
+	@tools/lock benchmarks/duckdb.in benchmarks/duckdb.lock

@@ -60,6 +60,9 @@ class Backend(Protocol):
     def read_many(self, paths: Sequence[str]) -> Iterator[bytes | None]:
         """The bytes of many small files, in the order asked for, None where there is none; concurrent if that helps."""
 
+    def stream(self, path: str) -> Iterator[bytes]:
+        """A file's bytes in pieces, for files of any size; raises ``FileNotFoundError`` at the first one."""
+
     def stat(self, path: str) -> Entry | None:
         """Size and age, or None when there is no such file."""
 
@@ -99,6 +102,12 @@ class Backend(Protocol):
 
     def hold(self, key: str) -> AbstractContextManager[None]:
         """Keep others from the same key for the block, where the place has locks; ``swap`` decides either way."""
+
+    def settle(self) -> None:
+        """Return when every block under ``hold`` that began before has ended, in this process and in others.
+
+        Where the place has no locks: after longer than such a block takes.
+        """
 
     def local(self, path: str, written: Written) -> Path:
         """A local file with the bytes of ``path``; raises ``FileNotFoundError``.

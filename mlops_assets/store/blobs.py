@@ -8,7 +8,7 @@ import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
-from typing import TYPE_CHECKING, Any, BinaryIO
+from typing import TYPE_CHECKING, Any
 
 from mlops_assets.errors import CorruptError, NotStoredError, PurgedError, StoreError
 from mlops_assets.store import files
@@ -57,7 +57,9 @@ class Blobs(Records):
         if seen and (blob := self._adoptable(asset, batch, kind, prepared.version, path)):
             return _stored(prepared, kind, blob, new=False)
         with self.backend.stage(path, prepared.content) as file, self.backend.hold(path):
-            # encoding took a while: somebody may have brought sound bytes, which manifests name already
+            # encoding took a while: it may have been purged meanwhile, or somebody brought sound bytes, which manifests
+            # name already
+            self._refuse_purged(asset, batch, prepared.version)
             now = self.backend.stat(path)
             if now and now != seen and (blob := self._adoptable(asset, batch, kind, prepared.version, path)):
                 return _stored(prepared, kind, blob, new=False)
@@ -74,7 +76,7 @@ class Blobs(Records):
                 written = files.fingerprint(data)
             except OSError as trouble:
                 raise StoreError(f"{data} cannot be read: {trouble.strerror}; deliver it again.") from trouble
-            content = _copier(data)
+            content = files.copier(data)
         name = f"sha256-{written.sha256}"
         path = f"{blob_folder(asset, batch)}/{name}.bin"
         self._refuse_purged(asset, batch, name)
@@ -84,6 +86,7 @@ class Blobs(Records):
         with self.backend.stage(path, content) as file, self.backend.hold(path):
             if file.written != written:
                 raise StoreError(f"{data!s} changed while it was read; wait until it is complete and run this again.")
+            self._refuse_purged(asset, batch, name)
             file.replace()
         return blob
 
@@ -122,7 +125,7 @@ class Blobs(Records):
     def check(self, manifest: Manifest, verify: bool = False) -> None:
         """Look at the size (and sha256) of a manifest's file; errors as ``get``, nothing is decoded."""
         blob = _blob_of(manifest)
-        path = self._inside(blob)
+        path = self.inside(blob)
         found = self.backend.stat(path)
         if found is None:
             self._explain_purged(called(manifest), manifest.version or "")
@@ -148,7 +151,7 @@ class Blobs(Records):
 
     def file(self, blob: Blob, name: str = "", version: str | None = None) -> Path:
         """A local file with a blob's bytes; ``name`` stands for it in errors. Raises as ``path``."""
-        path = self._inside(blob)
+        path = self.inside(blob)
         try:
             return self.backend.local(path, Written(blob.size, blob.sha256))
         except FileNotFoundError:
@@ -157,7 +160,7 @@ class Blobs(Records):
 
     def bytes(self, blob: Blob) -> bytes:
         """A blob's bytes, size and sha256 verified; raises ``PurgedError`` or ``CorruptError``."""
-        path = self._inside(blob)
+        path = self.inside(blob)
         try:
             data = self.backend.read(path)
         except FileNotFoundError:
@@ -168,7 +171,10 @@ class Blobs(Records):
         return data
 
     def tombstone(self, name: str) -> dict[str, Any] | None:
-        """What is known of purged content: ``name`` is a version, or ``sha256-`` and the digest of other bytes."""
+        """What is known of purged content: ``name`` is a version, or ``sha256-`` and the digest of other bytes.
+
+        Content that ``may_return`` held nothing of the person by itself, and may be the same elsewhere.
+        """
         try:
             return dict(parse_json(self.backend.read(tombstone_path(name))))
         except FileNotFoundError:
@@ -177,7 +183,7 @@ class Blobs(Records):
     # --- inside --------------------------------------------------------------------------------------------------
 
     def _refuse_purged(self, asset: str, batch: str, name: str) -> None:
-        if (stone := self.tombstone(name)) is not None:
+        if (stone := self.tombstone(name)) is not None and not stone.get("may_return"):
             raise PurgedError(
                 f"{asset}[{batch}]: this very content ({name[:22]}...) was erased on {stone['when']} by purge "
                 f"{stone['purge']} and may not come back; deliver it without the rows that had to go."
@@ -227,7 +233,8 @@ class Blobs(Records):
         except FileNotFoundError:
             return False
 
-    def _inside(self, blob: Blob) -> str:
+    def inside(self, blob: Blob) -> str:
+        """The blob's path; raises ``CorruptError`` for one that leads out of the store."""
         relative = PurePosixPath(blob.path)
         if relative.is_absolute() or ".." in relative.parts or relative.parts[:1] != ("data",):
             raise CorruptError(f"A manifest names the file {blob.path!r}, which is not in the store; it was not read.")
@@ -262,12 +269,3 @@ def _blob_of(manifest: Manifest) -> Blob:
 
 def _stored(prepared: "Prepared", kind: Kind, blob: Blob, *, new: bool) -> Stored:
     return Stored(prepared.version, kind, blob, prepared.rows, prepared.schema, prepared.columns, new)
-
-
-def _copier(source: Path) -> Content:
-    def copy(file: BinaryIO) -> None:
-        with source.open("rb", buffering=0) as delivered:
-            while block := delivered.read(1 << 20):
-                file.write(block)
-
-    return copy

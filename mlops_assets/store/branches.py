@@ -20,7 +20,10 @@ FORMAT = 1
 
 @dataclass(frozen=True)
 class Branch:
-    """Where a branch starts: ``base`` maps assets to tree ids; ``source`` says what that was (a branch or tag)."""
+    """Where a branch starts: ``base`` maps assets to tree ids; ``source`` says what that was (a branch or tag).
+
+    ``parent`` is the branch that had shown ``base``, for merging; empty where that is not known.
+    """
 
     name: str
     base: Mapping[str, str] = field(default_factory=dict)
@@ -28,6 +31,7 @@ class Branch:
     who: str = ""
     when: str = ""
     message: str = ""
+    parent: str = ""
 
     def encode(self) -> bytes:
         """The branch's file."""

@@ -20,6 +20,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from threading import Lock, RLock
+from typing import BinaryIO
 
 from mlops_assets.errors import StoreError
 from mlops_assets.store.backend import Content, Written
@@ -189,13 +190,28 @@ def create_only(path: Path, content: Content) -> bool:
 
 def fingerprint(path: Path) -> Written:
     """Size and sha256 of a file."""
-    with path.open("rb", buffering=0) as file:
-        digest = hashlib.sha256()
-        size = 0
-        while block := file.read(_CHUNK):
-            digest.update(block)
-            size += len(block)
+    digest = hashlib.sha256()
+    size = 0
+    for piece in pieces(path):
+        digest.update(piece)
+        size += len(piece)
     return Written(size, digest.hexdigest())
+
+
+def pieces(path: Path) -> Iterator[bytes]:
+    """A file's bytes, some at a time."""
+    with path.open("rb", buffering=0) as file:
+        while block := file.read(_CHUNK):
+            yield block
+
+
+def copier(path: Path) -> Content:
+    """The content of another file, to be written somewhere."""
+
+    def copy(file: BinaryIO) -> None:
+        file.writelines(pieces(path))
+
+    return copy
 
 
 def read_small(path: str | Path) -> bytes:
@@ -294,6 +310,17 @@ class Locks:
                 if not stripe.depth:
                     fcntl.lockf(stripe.descriptor, fcntl.LOCK_UN)
                 stripe.mutex.release()
+
+    def settle(self) -> None:
+        """Return when every block under ``hold`` that began before has ended: each lock was free for a moment."""
+        key_of: dict[int, str] = {}
+        number = 0
+        while len(key_of) < STRIPES:
+            key_of.setdefault(zlib.crc32(f"{number}".encode()) % STRIPES, f"{number}")
+            number += 1
+        for key in key_of.values():
+            with self.hold(key):
+                pass
 
     def _acquire(self, path: Path) -> _Stripe:
         deadline = time.monotonic() + self._timeout

@@ -35,6 +35,10 @@ class LocalBackend:
             except FileNotFoundError:
                 yield None
 
+    def stream(self, path: str) -> Iterator[bytes]:
+        """See ``Backend``."""
+        yield from files.pieces(self.root / path)
+
     def stat(self, path: str) -> Entry | None:
         """See ``Backend``."""
         try:
@@ -55,8 +59,8 @@ class LocalBackend:
         return files.write_file(self.root / path, content)
 
     def swap(self, path: str, data: bytes, seen: bytes | None) -> bool:
-        """See ``Backend``; takes a lock of its own, so that ``hold`` is not needed for it."""
-        with self.hold(f"swap {path}"):
+        """See ``Backend``; takes the lock of ``hold``, not a second one: two writers could wait for each other."""
+        with self.hold(path):
             try:
                 current: bytes | None = self.read(path)
             except FileNotFoundError:
@@ -129,6 +133,10 @@ class LocalBackend:
     def hold(self, key: str) -> AbstractContextManager[None]:
         """See ``Backend``; raises ``StoreError`` when somebody keeps the lock for too long."""
         return self._locks.hold(key)
+
+    def settle(self) -> None:
+        """See ``Backend``; raises ``StoreError`` when somebody keeps a lock for too long."""
+        self._locks.settle()
 
     def local(self, path: str, written: Written) -> Path:
         """See ``Backend``."""

@@ -38,7 +38,7 @@ class Records:
 
     def record(self, manifest: Manifest) -> str:
         """Write a manifest, once; its id. One that is there already becomes young again, so that gc spares it."""
-        self._write_once(manifest_path(manifest.asset, manifest.batch, manifest.id), manifest.encoded)
+        self.write_once(manifest_path(manifest.asset, manifest.batch, manifest.id), manifest.encoded)
         return manifest.id
 
     def manifest(self, asset: str, batch: str, id: str) -> Manifest:  # noqa: A002 - the word of the design
@@ -59,7 +59,7 @@ class Records:
         """Write a tree, once; its id."""
         data = trees.encode(asset, leaves)
         id_ = bytes_digest(data)
-        self._write_once(tree_path(id_), data)
+        self.write_once(tree_path(id_), data)
         return id_
 
     def tree(self, id: str) -> Mapping[str, Leaf]:  # noqa: A002 - the word of the design
@@ -78,7 +78,8 @@ class Records:
             raise CorruptError(f"The tree {self.where(path)} is lost; {FROM_ANOTHER}.") from None
         return trees.decode(data, id_, f"The tree {self.where(path)}")[1]
 
-    def _write_once(self, path: str, data: bytes) -> None:
+    def write_once(self, path: str, data: bytes) -> None:
+        """Write a record that never changes; one that is there is made young again, or whole where it is damaged."""
         if self.backend.create(path, data):
             return
         with self.backend.hold(path):

@@ -211,21 +211,23 @@ class Store(Blobs):
                 f"The branch {branch} is protected: it moves by merges only. Publish {called(manifest)} on another "
                 f"branch, then: mlops-assets merge THAT_BRANCH --into {branch}"
             )
-        if self.backend.stat(manifest_path(asset, batch, manifest.id)) is None:
-            raise NotStoredError(
-                f"{called(manifest)} has no recorded manifest {manifest.id}; record it before publishing."
+        # gc waits for whoever holds a head before it looks for the last time: what is found here stays
+        with self.backend.hold(head_path(branch, asset, batch)):
+            if self.backend.stat(manifest_path(asset, batch, manifest.id)) is None:
+                raise NotStoredError(
+                    f"{called(manifest)} has no recorded manifest {manifest.id}; record it before publishing."
+                )
+            self.check(manifest)
+            moved = self.move(
+                branch,
+                asset,
+                batch,
+                leaf_of(manifest),
+                expected,
+                message=message,
+                who=who or manifest.who,
+                run_id=manifest.run_id,
             )
-        self.check(manifest)
-        moved = self.move(
-            branch,
-            asset,
-            batch,
-            leaf_of(manifest),
-            expected,
-            message=message,
-            who=who or manifest.who,
-            run_id=manifest.run_id,
-        )
         assert moved is not None
         return moved
 
@@ -241,12 +243,14 @@ class Store(Blobs):
         who: str = "",
         run_id: str = "",
         origin: Mapping[str, str] | None = None,
+        always: bool = False,
     ) -> Head | None:
         """Move a head to a recorded version, or take it away (``to`` None), if it is still ``expected``; the new head.
 
         For verbs that move heads between versions that were published before; whoever publishes a new one uses
-        ``publish``, which looks at its verdicts. A head that shows ``to`` already is returned as it is. Raises
-        ``ConflictError`` when the head has moved since.
+        ``publish``, which looks at its verdicts. A head that shows ``to`` already is returned as it is, unless the move
+        is to be recorded ``always`` (a merge that keeps what was there). Raises ``ConflictError`` when the head has
+        moved since.
         """
         path = head_path(branch, asset, batch)
         with self.backend.hold(path):
@@ -254,7 +258,7 @@ class Store(Blobs):
             current = _visible(own or self._base_head(branch, asset, batch))
             if _identity(current) != _identity(expected):
                 raise self._conflict(branch, asset, batch, current=current, expected=expected, to=to)
-            if (current.manifest if current else None) == (to.manifest if to else None):
+            if not always and (current.manifest if current else None) == (to.manifest if to else None):
                 return current
             move = Move(
                 branch=branch,
@@ -334,14 +338,14 @@ class Store(Blobs):
             data = self.backend.read(path)
         except FileNotFoundError:
             return None, None
-        return _read_head(data, self.where(path), asset, batch), data
+        return read_head(data, self.where(path), asset, batch), data
 
     def _own_heads(self, branch: str, asset: str) -> list[Head]:
         folder = f"heads/{segment(branch)}/{asset_path(asset)}"
         names = self.backend.children(folder)[1]
         paths = [f"{folder}/{name}" for name in names]
         return [
-            _read_head(data, self.where(path), asset, text(name))
+            read_head(data, self.where(path), asset, text(name))
             for name, path, data in zip(names, paths, self.backend.read_many(paths), strict=True)
             if data is not None
         ]
@@ -434,7 +438,8 @@ def _base_of(asset: str, batch: str, leaf: Leaf) -> Head:
     )
 
 
-def _read_head(data: bytes, where: str, asset: str, batch: str) -> Head:
+def read_head(data: bytes, where: str, asset: str, batch: str) -> Head:
+    """The head of a file; raises ``CorruptError`` for damage and for one of another asset or batch."""
     head = Head.decode(data, where)
     if head.batch != batch or head.asset != asset:
         raise CorruptError(f"{where} is the head of {head.asset}[{head.batch}]; put it back where it was.")
