@@ -5,30 +5,51 @@ subcommands (``commands``).
 """
 
 import argparse
+import errno
 import gc
 import os
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from itertools import pairwise
 
 from mlops_assets.assets.code import remember_in
-from mlops_assets.commands import deliveries, pipeline
+from mlops_assets.commands import branches, care, deliveries, doors, lineage, pipeline, questions, remotes, snapshots
 from mlops_assets.errors import UserError
 from mlops_assets.home import Home
 
-_ROOMS = (pipeline, deliveries)
+_ROOMS = (pipeline, deliveries, branches, snapshots, questions, lineage, remotes, care, doors)
+
+_MAY_BE_EMPTY = {"-m", "--message", "--reason"}
+
+_REFUSED = {
+    errno.EACCES,
+    errno.EDQUOT,
+    errno.EFBIG,
+    errno.EIO,
+    errno.EISDIR,
+    errno.ENAMETOOLONG,
+    errno.ENOSPC,
+    errno.ENOTDIR,
+    errno.EPERM,
+    errno.EROFS,
+}
+"""What a disk, its rights or its size refuse; anything else is a mistake of ours."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; returns the exit code: 0 well, 1 refused or failed, 2 asked wrongly."""
-    options = _parser().parse_args(arguments)
-    home = Home.from_environment()
-    if options.current_branch:
-        home = replace(home, branch=options.current_branch)
-    home.apply()
-    remember_in(home.cache)
+    parser = _parser()
+    words = sys.argv[1:] if arguments is None else list(arguments)
+    _refuse_empty(parser, words)
+    options = parser.parse_args(words)
     command: Callable[[argparse.Namespace, Home], int] = options.command
     try:
+        home = Home.from_environment()
+        if options.current_branch:
+            home = replace(home, branch=options.current_branch)
+        home.apply()
+        remember_in(home.cache)
         return command(options, home)
     except UserError as error:
         for sentence in error.sentences:
@@ -37,9 +58,23 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
+    except OSError as error:
+        # what the store writes and reads has sentences of its own; this is about files that people named
+        if error.errno not in _REFUSED:
+            raise
+        print(f"{error.filename or 'A file'}: {error.strerror}. Mend that, and run it again.", file=sys.stderr)
+        return 1
     except KeyboardInterrupt:
         print("Stopped. What was published stands; run again to go on.", file=sys.stderr)
         return 130
+
+
+def _refuse_empty(parser: argparse.ArgumentParser, words: Sequence[str]) -> None:
+    """An empty word is a variable that was not set; it must not mean "all", or "the usual"."""
+    for before, word in pairwise(["", *words]):
+        if (not word and before not in _MAY_BE_EMPTY) or (word.startswith("--") and word.endswith("=")):
+            after = f" after {before}" if before else ""
+            parser.error(f"an argument is empty{after}; write what is meant, or leave it out")
 
 
 def process() -> None:

@@ -97,6 +97,13 @@ class Backend(Protocol):
     def children(self, folder: str) -> tuple[list[str], list[str]]:
         """The names of the folders and of the files in a folder, each sorted; both empty when there is none."""
 
+    def stamps(self, folder: str) -> list[tuple[str, int]] | None:
+        """Each folder in a folder, with a number that is another one after a file came into it, or went.
+
+        The number is the time of that, in nanoseconds since 1970, so that two changes within the grain of the clock
+        look like one. None where the place keeps no such numbers.
+        """
+
     def litter(self) -> Iterator[Entry]:
         """What killed writers left: files that have no name of the store. ``delete`` takes their paths."""
 
@@ -115,6 +122,9 @@ class Backend(Protocol):
         A file in the place itself where that is a directory (its content is not looked at). Otherwise a copy, kept
         under ``written.sha256`` and verified on arrival: ``CorruptError`` when the bytes are others.
         """
+
+    def forget(self, path: str, written: Written) -> None:
+        """Remove the copy that ``local`` may have kept outside of the place."""
 
     def fingerprint(self, path: str) -> Written:
         """Size and sha256 of the bytes that are there now; raises ``FileNotFoundError``."""

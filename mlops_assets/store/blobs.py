@@ -13,12 +13,15 @@ from typing import TYPE_CHECKING, Any
 from mlops_assets.errors import CorruptError, NotStoredError, PurgedError, StoreError
 from mlops_assets.store import files
 from mlops_assets.store.backend import Content, Written
-from mlops_assets.store.digest import parse_json
+from mlops_assets.store.digest import bytes_digest, parse_json, unsealed
+from mlops_assets.store.heads import Leaf
 from mlops_assets.store.manifest import EXTENSIONS, Blob, Kind, Manifest
 from mlops_assets.store.names import asset_path, segment, version_name
-from mlops_assets.store.records import Records, read_manifest
+from mlops_assets.store.records import FROM_ANOTHER, Records, read_manifest
 
 if TYPE_CHECKING:
+    import pyarrow as pa
+
     from mlops_assets.store.values import Prepared
 
 AGAIN = "Build the batch again, or copy the file from another copy of the store."
@@ -41,11 +44,12 @@ class Stored:
 class Blobs(Records):
     """The values of a store."""
 
-    def put(self, asset: str, batch: str, kind: Kind, value: Any) -> Stored:
+    def put(self, asset: str, batch: str, kind: Kind, value: Any, known: Leaf | None = None) -> Stored:
         """Keep a value under its version; a sound file of that version is adopted, a damaged one replaced.
 
         ``kind`` is ``table`` (pyarrow Table), ``json`` (plain values), ``bytes``, or ``estimator`` (fitted estimators,
-        alone or among plain values). Raises ``StoreError`` when it cannot be kept, ``PurgedError`` when this very value
+        alone or among plain values). ``known``, what a head says of the batch, spares reading a file of the same
+        version back. Raises ``StoreError`` when it cannot be kept, ``PurgedError`` when this very value
         was purged, ``TypeError`` for a value of another kind.
         """
         from mlops_assets.store import values
@@ -53,15 +57,16 @@ class Blobs(Records):
         prepared = values.prepare(kind, value)
         path = f"{blob_folder(asset, batch)}/{version_name(prepared.version)}{EXTENSIONS[kind]}"
         self._refuse_purged(asset, batch, prepared.version)
+        sound = Written(known.size, known.sha256) if known and known.version == prepared.version else None
         seen = self.backend.stat(path)
-        if seen and (blob := self._adoptable(asset, batch, kind, prepared.version, path)):
+        if seen and (blob := self._adoptable(kind, prepared.version, path, sound)):
             return _stored(prepared, kind, blob, new=False)
         with self.backend.stage(path, prepared.content) as file, self.backend.hold(path):
             # encoding took a while: it may have been purged meanwhile, or somebody brought sound bytes, which manifests
             # name already
             self._refuse_purged(asset, batch, prepared.version)
             now = self.backend.stat(path)
-            if now and now != seen and (blob := self._adoptable(asset, batch, kind, prepared.version, path)):
+            if now and now != seen and (blob := self._adoptable(kind, prepared.version, path, sound)):
                 return _stored(prepared, kind, blob, new=False)
             file.replace()
         return _stored(prepared, kind, Blob(path, *file.written), new=True)
@@ -113,6 +118,9 @@ class Blobs(Records):
             value = values.decode(manifest.kind, path, columns)
         except CorruptError as trouble:
             raise CorruptError(f"{called(manifest)} cannot be read: {trouble} {AGAIN}") from trouble
+        if manifest.kind == "table" and not verify and _looks_other(manifest, value, columns):
+            # page checksums do not cover the footer
+            self.check(manifest, verify=True)
         if verify:
             if manifest.kind == "table" and columns is not None:
                 wrong = values.wrong_columns(value, dict(manifest.columns))
@@ -128,7 +136,7 @@ class Blobs(Records):
         path = self.inside(blob)
         found = self.backend.stat(path)
         if found is None:
-            self._explain_purged(called(manifest), manifest.version or "")
+            self._explain_purged(called(manifest), manifest.version or "", path)
             raise CorruptError(f"{called(manifest)} has lost its file {self.where(path)}. {AGAIN}")
         written = Written(found.size, blob.sha256)
         if verify:
@@ -155,7 +163,7 @@ class Blobs(Records):
         try:
             return self.backend.local(path, Written(blob.size, blob.sha256))
         except FileNotFoundError:
-            self._explain_purged(name or f"The file {self.where(path)}", version or f"sha256-{blob.sha256}")
+            self._explain_purged(name or f"The file {self.where(path)}", version or f"sha256-{blob.sha256}", path)
             raise CorruptError(f"The file {self.where(path)} is lost; {_DELIVER_AGAIN}.") from None
 
     def bytes(self, blob: Blob) -> bytes:
@@ -164,7 +172,7 @@ class Blobs(Records):
         try:
             data = self.backend.read(path)
         except FileNotFoundError:
-            self._explain_purged(f"The file {self.where(path)}", f"sha256-{blob.sha256}")
+            self._explain_purged(f"The file {self.where(path)}", f"sha256-{blob.sha256}", path)
             raise CorruptError(f"The file {self.where(path)} is lost; {_DELIVER_AGAIN}.") from None
         if len(data) != blob.size or hashlib.sha256(data).hexdigest() != blob.sha256:
             raise CorruptError(f"The file {self.where(path)} is damaged; {_DELIVER_AGAIN}.")
@@ -173,24 +181,27 @@ class Blobs(Records):
     def tombstone(self, name: str) -> dict[str, Any] | None:
         """What is known of purged content: ``name`` is a version, or ``sha256-`` and the digest of other bytes.
 
-        Content that ``may_return`` held nothing of the person by itself, and may be the same elsewhere.
+        The name may also be a file's (``place_name``): then the file was taken away, and its content may come back.
         """
+        path = tombstone_path(name)
         try:
-            return dict(parse_json(self.backend.read(tombstone_path(name))))
+            return dict(parse_json(unsealed(self.backend.read(path))))
         except FileNotFoundError:
             return None
+        except ValueError as trouble:
+            raise CorruptError(f"The tombstone {self.where(path)} is damaged; {FROM_ANOTHER}.") from trouble
 
     # --- inside --------------------------------------------------------------------------------------------------
 
     def _refuse_purged(self, asset: str, batch: str, name: str) -> None:
-        if (stone := self.tombstone(name)) is not None and not stone.get("may_return"):
+        if (stone := self.tombstone(name)) is not None:
             raise PurgedError(
                 f"{asset}[{batch}]: this very content ({name[:22]}...) was erased on {stone['when']} by purge "
                 f"{stone['purge']} and may not come back; deliver it without the rows that had to go."
             )
 
-    def _explain_purged(self, what: str, name: str) -> None:
-        if (stone := self.tombstone(name)) is not None:
+    def _explain_purged(self, what: str, name: str, path: str) -> None:
+        if (stone := self.tombstone(name) or self.tombstone(place_name(path))) is not None:
             instead = f"; {stone['replacement']} took its place" if stone.get("replacement") else ""
             raise PurgedError(f"{what} was purged on {stone['when']} by purge {stone['purge']}{instead}.")
 
@@ -204,8 +215,11 @@ class Blobs(Records):
                     found.add(Written(blob.size, blob.sha256))
         return found
 
-    def _adoptable(self, asset: str, batch: str, kind: Kind, version: str, path: str) -> Blob | None:
-        """The blob at ``path`` if its bytes are sound: as a manifest says, or else by reading them back."""
+    def _adoptable(self, kind: Kind, version: str, path: str, sound: Written | None) -> Blob | None:
+        """The blob at ``path`` if its bytes are those known to be sound, or else by reading them back.
+
+        What the batch's manifests say of it is not looked for: there may be one for every move that ever was.
+        """
         from mlops_assets.store import values
 
         with self.backend.hold(path):
@@ -214,7 +228,7 @@ class Blobs(Records):
                 return None
         try:
             written = self.backend.fingerprint(path)
-            if written not in self._recorded(asset, batch, path):
+            if written != sound:
                 found = values.decode(kind, self.backend.local(path, written))
                 if values.digest(kind, found) != version:
                     return None
@@ -256,9 +270,22 @@ def tombstone_path(name: str) -> str:
     return f"tombstones/{version_name(name)}.json"
 
 
+def place_name(path: str) -> str:
+    """Under which name a tombstone speaks of one file alone: one that told of a person, and whose content did not."""
+    return f"at-{bytes_digest(path.encode()).removeprefix('b3:')}"
+
+
 def called(manifest: Manifest) -> str:
     """A version for people."""
     return f"{manifest.asset}[{manifest.batch}] version {manifest.version}"
+
+
+def _looks_other(manifest: Manifest, table: "pa.Table", columns: Sequence[str] | None) -> bool:
+    """Whether rows, names or types are others than recorded; how types are written may differ between releases."""
+    said = dict(manifest.schema)
+    wanted = list(said) if columns is None else list(columns)
+    types = [str(type_) for type_ in table.schema.types]
+    return (table.num_rows, table.column_names, types) != (manifest.rows, wanted, [said.get(name) for name in wanted])
 
 
 def _blob_of(manifest: Manifest) -> Blob:

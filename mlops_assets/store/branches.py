@@ -7,12 +7,12 @@ A branch is one file that is written once: the trees it starts from, which are a
 data nor heads. ``main`` needs no file and starts from nothing.
 """
 
-from collections.abc import Mapping
+from collections.abc import Container, Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from mlops_assets.errors import CorruptError, StoreError
-from mlops_assets.store.digest import canonical_json, parse_json
+from mlops_assets.store.digest import parse_json, sealed_json, unsealed
 
 MAIN = "main"
 FORMAT = 1
@@ -35,12 +35,12 @@ class Branch:
 
     def encode(self) -> bytes:
         """The branch's file."""
-        return canonical_json({"format": FORMAT, **asdict(self)})
+        return sealed_json({"format": FORMAT, **asdict(self)})
 
     @classmethod
     def decode(cls, data: bytes, where: str) -> "Branch":
         """The branch of a file; ``where`` names it in errors. Raises ``StoreError`` or ``CorruptError``."""
-        return cls(**_fields(data, where, "branch"))
+        return cls(**_fields(data, where, "branch", cls.__dataclass_fields__, "name"))
 
 
 @dataclass(frozen=True)
@@ -59,20 +59,22 @@ class Protection:
 
     def encode(self) -> bytes:
         """The protection's file."""
-        return canonical_json({"format": FORMAT, **asdict(self)})
+        return sealed_json({"format": FORMAT, **asdict(self)})
 
     @classmethod
     def decode(cls, data: bytes, where: str) -> "Protection":
         """The protection of a file; ``where`` names it in errors. Raises ``StoreError`` or ``CorruptError``."""
-        fields = _fields(data, where, "protection of a branch")
+        known = cls.__dataclass_fields__
+        fields = _fields(data, where, "protection of a branch", known, "branch", "active", "checks")
         fields["checks"] = tuple(fields["checks"])
         return cls(**fields)
 
 
-def _fields(data: bytes, where: str, what: str) -> dict[str, Any]:
+def _fields(data: bytes, where: str, what: str, known: Container[str], *needed: str) -> dict[str, Any]:
     try:
-        record = dict(parse_json(data))
-        number = record.pop("format")
+        record = dict(parse_json(unsealed(data)))
+        number = int(record["format"])
+        _ = [record[name] for name in needed]
     except (ValueError, TypeError, KeyError) as trouble:
         raise CorruptError(f"{where} is not a {what} as the store writes it; copy it from another copy.") from trouble
     if number > FORMAT:
@@ -80,4 +82,4 @@ def _fields(data: bytes, where: str, what: str) -> dict[str, Any]:
             f"{where} is written in format {number}, and this mlops_assets reads up to {FORMAT}; "
             "install the newer mlops_assets that wrote it."
         )
-    return record
+    return {name: value for name, value in record.items() if name in known}

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Literal, NamedTuple
 
 from mlops_assets.errors import CorruptError, StoreError
-from mlops_assets.store.digest import bytes_digest, canonical_json, parse_json
+from mlops_assets.store.digest import bytes_digest, parse_json, sealed_json, unsealed
 from mlops_assets.store.manifest import Blob
 from mlops_assets.store.names import segment, text
 from mlops_assets.store.records import FROM_ANOTHER
@@ -49,13 +49,13 @@ class Delivery:
 
     def encode(self) -> bytes:
         """The entry's file."""
-        return canonical_json({"format": FORMAT, **asdict(self)})
+        return sealed_json({"format": FORMAT, **asdict(self)})
 
     @classmethod
     def decode(cls, data: bytes, where: str) -> "Delivery":
         """The entry of a file; ``where`` names it in errors. Raises ``StoreError`` or ``CorruptError``."""
         try:
-            record = dict(parse_json(data))
+            record = dict(parse_json(unsealed(data)))
             number = record.pop("format")
             if number > FORMAT:
                 raise StoreError(

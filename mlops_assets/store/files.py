@@ -20,7 +20,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from threading import Lock, RLock
-from typing import BinaryIO
+from typing import BinaryIO, NoReturn
 
 from mlops_assets.errors import StoreError
 from mlops_assets.store.backend import Content, Written
@@ -43,6 +43,22 @@ _REASONS = {
     errno.ENAMETOOLONG: "the path is too long; use a store nearer to the root, or shorter names",
     errno.ENOTDIR: "a file stands where a folder is needed: one asset's name is another's asset and batch; rename one",
     errno.EISDIR: "a folder stands where a file is needed: one asset's name is another's asset and batch; rename one",
+    errno.EFBIG: "the file is larger than this disk or this account's limit (ulimit -f) allows; raise the limit",
+    errno.EIO: "the disk reports an error; look after the disk, and keep another copy of the store",
+    errno.ESTALE: "the network folder was replaced or is gone; mount it again",
+    errno.EMFILE: "this process has too many files open; raise the limit (ulimit -n)",
+    errno.ENOLCK: "that file system has no locks; keep the store on a local disk or in an object store",
+    errno.EOPNOTSUPP: "that file system lacks locks or links; keep the store on a local disk or in an object store",
+}
+
+_UNREADABLE = {
+    errno.EACCES: "this account may not read it; ask for the right",
+    errno.EPERM: "this account may not read it; ask for the right",
+    errno.ENAMETOOLONG: "the path is too long; use a store nearer to the root, or shorter names",
+    errno.ELOOP: "it is a link that leads to itself; remove the link",
+    errno.EIO: "the disk reports an error; look after the disk, and copy the file from another copy of the store",
+    errno.ESTALE: "the network folder was replaced or is gone; mount it again",
+    errno.EMFILE: "this process has too many files open; raise the limit (ulimit -n)",
 }
 
 
@@ -55,7 +71,15 @@ def sentences(path: Path) -> Iterator[None]:
         reason = _REASONS.get(trouble.errno or 0)
         if reason is None:
             raise
-        raise StoreError(f"{path} could not be written: {reason}. Nothing was published.") from trouble
+        raise StoreError(f"{path} could not be written: {reason}. What was published before stands.") from trouble
+
+
+def unreadable(path: str | Path, trouble: OSError) -> NoReturn:
+    """Raise the sentence for what a disk refuses to a reader; anything else is a bug and passes through."""
+    reason = _UNREADABLE.get(trouble.errno or 0)
+    if reason is None:
+        raise trouble
+    raise StoreError(f"{path} could not be read: {reason}.") from trouble
 
 
 class _Sink(io.RawIOBase):
@@ -101,15 +125,30 @@ def make_directory(path: Path) -> None:
     if path.is_dir():
         return
     make_directory(path.parent)
-    try:
-        os.mkdir(path)  # noqa: PTH102 - the kill test hooks os
-    except FileExistsError:
-        pass
+    mode = path.parent.stat().st_mode
+    if mode & _SHARED == _SHARED:
+        _make_shared(path, stat.S_IMODE(mode))
     else:
-        mode = path.parent.stat().st_mode
-        if mode & _SHARED == _SHARED:
-            path.chmod(stat.S_IMODE(mode))
+        with suppress(FileExistsError):
+            os.mkdir(path)  # noqa: PTH102 - the kill test hooks os
     sync_directory(path.parent)
+
+
+def _make_shared(path: Path, mode: int) -> None:
+    """Create a directory that nobody sees before the group may write in it."""
+    temporary = _temporary(path.parent)
+    os.mkdir(temporary)  # noqa: PTH102
+    try:
+        temporary.chmod(mode)
+        os.replace(temporary, path)  # noqa: PTH105 - takes the place of an empty directory, and of nothing else
+    except OSError:
+        temporary.rmdir()
+        if not path.is_dir():
+            raise
+
+
+def _temporary(folder: Path) -> Path:
+    return folder / f".{os.getpid()}-{os.urandom(6).hex()}.tmp"
 
 
 def _share(descriptor: int, folder: Path) -> None:
@@ -149,7 +188,7 @@ def staged(path: Path, content: Content) -> Iterator[Staged]:
 
     Raises ``StoreError`` when the disk refuses.
     """
-    temporary = path.parent / f".{os.getpid()}-{os.urandom(6).hex()}.tmp"
+    temporary = _temporary(path.parent)
     flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL
     with sentences(path):
         try:
@@ -171,7 +210,8 @@ def staged(path: Path, content: Content) -> Iterator[Staged]:
                 os.close(descriptor)
         yield Staged(temporary, path, sink.written)
     finally:
-        with suppress(FileNotFoundError):
+        # usually gone already; a disk that failed meanwhile keeps it, and gc sweeps what has no name
+        with suppress(OSError):
             os.unlink(temporary)  # noqa: PTH108
 
 
@@ -275,10 +315,12 @@ def _stripe(path: Path) -> tuple[tuple[int, int], _Stripe]:
             if not old.depth and not os.fstat(old.descriptor).st_nlink:
                 os.close(_stripes.pop(identity).descriptor)
         make_directory(path.parent)
+        if path.parent.stat().st_mode & _SHARED == _SHARED and not path.exists():
+            # nobody of the group may find it before it is the group's
+            with staged(path, b"") as file:
+                file.create()
         descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
         found = os.fstat(descriptor)
-        if found.st_uid == os.getuid():
-            _share(descriptor, path.parent)
         identity = (found.st_dev, found.st_ino)
         return identity, _stripes.setdefault(identity, _Stripe(descriptor))
 

@@ -10,7 +10,7 @@ from collections.abc import Collection, Iterable
 from mlops_assets.errors import ConflictError
 from mlops_assets.store.heads import Leaf
 from mlops_assets.store.names import asset_path, segment, text
-from mlops_assets.store.store import Store, read_head
+from mlops_assets.store.store import Store
 
 PATIENCE = 60.0
 """Seconds to wait for a moment in which nothing moves; a round takes as long as listing the heads."""
@@ -93,6 +93,5 @@ def _leaves(store: Store, top: str, seen: dict[str, bytes]) -> dict[str, dict[st
             asset = assets[folder] = "/".join(text(part) for part in folder[len(top) + 1 :].split("/"))
             leaves[asset] = {}
         batch = text(name)
-        head = read_head(data, path, asset, batch)
-        leaves[asset][batch] = store.leaf(head) if head.manifest else None
+        leaves[asset][batch] = store.read_leaf(data, path, asset, batch)
     return leaves

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 import orjson
 
 from mlops_assets.errors import CorruptError, StoreError
-from mlops_assets.store.digest import bytes_digest, canonical_json, parse_json
+from mlops_assets.store.digest import bytes_digest, canonical_json, parse_json, sealed_json, unsealed
 
 FORMAT = 2
 
@@ -81,13 +81,13 @@ class Head:
             "sha256": self.sha256,
             "rows": self.rows,
         }
-        return canonical_json(record)
+        return sealed_json(record)
 
     @classmethod
     def decode(cls, data: bytes, where: str) -> "Head":
         """The head of a file; ``where`` names it in errors. Raises ``StoreError`` or ``CorruptError``."""
         try:
-            record = orjson.loads(data)
+            record = orjson.loads(unsealed(data))
             if record["format"] > FORMAT:
                 raise StoreError(_newer(where, record["format"]))
             get = record.get
@@ -107,6 +107,35 @@ class Head:
             )
         except (KeyError, TypeError, ValueError) as trouble:
             raise CorruptError(_broken(where, "head")) from trouble
+
+
+def read_leaf(data: bytes, where: str, asset: str, batch: str) -> Leaf | None:
+    """``Head.decode(...).leaf`` for those who read many; None when the head was taken away.
+
+    ``kind`` is empty in one that was written before heads carried what trees need. Raises as ``Head.decode``, and
+    ``CorruptError`` for the head of another asset or batch.
+    """
+    try:
+        record = orjson.loads(unsealed(data))
+        if record["format"] > FORMAT:
+            raise StoreError(_newer(where, record["format"]))
+        of = record["asset"], record["batch"]
+        if of != (asset, batch):
+            raise CorruptError(f"{where} is the head of {of[0]}[{of[1]}]; put it back where it was.")
+        if not record["manifest"]:
+            return None
+        get = record.get
+        return Leaf(
+            record["manifest"],
+            record["version"],
+            record["recipe"],
+            get("kind", ""),
+            get("size", 0),
+            get("sha256", ""),
+            get("rows"),
+        )
+    except (KeyError, TypeError, ValueError) as trouble:
+        raise CorruptError(_broken(where, "head")) from trouble
 
 
 @dataclass(frozen=True, slots=True)

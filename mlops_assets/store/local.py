@@ -3,6 +3,7 @@
 What belongs here: the ``Backend`` of a directory. What does not: how one file is written or locked (``files``).
 """
 
+import errno
 import os
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, suppress
@@ -24,8 +25,12 @@ class LocalBackend:
         """See ``Backend``; what stands where a folder is expected counts as no file."""
         try:
             return files.read_small(f"{self.url}/{path}")
+        except FileNotFoundError:
+            raise
         except (NotADirectoryError, IsADirectoryError):
             raise FileNotFoundError(path) from None
+        except OSError as trouble:
+            files.unreadable(f"{self.url}/{path}", trouble)
 
     def read_many(self, paths: Sequence[str]) -> Iterator[bytes | None]:
         """See ``Backend``."""
@@ -37,7 +42,12 @@ class LocalBackend:
 
     def stream(self, path: str) -> Iterator[bytes]:
         """See ``Backend``."""
-        yield from files.pieces(self.root / path)
+        try:
+            yield from files.pieces(self.root / path)
+        except FileNotFoundError:
+            raise
+        except OSError as trouble:
+            files.unreadable(f"{self.url}/{path}", trouble)
 
     def stat(self, path: str) -> Entry | None:
         """See ``Backend``."""
@@ -45,13 +55,17 @@ class LocalBackend:
             found = os.stat(f"{self.url}/{path}")  # noqa: PTH116 - asked for every file
         except (FileNotFoundError, NotADirectoryError):
             return None
+        except OSError as trouble:
+            files.unreadable(f"{self.url}/{path}", trouble)
         return Entry(path, found.st_size, found.st_mtime)
 
     def create(self, path: str, content: Content) -> bool:
         """See ``Backend``; a name that exists is durable afterwards too, whoever wrote it."""
-        if files.create_only(self.root / path, content):
+        place = self.root / path
+        if files.create_only(place, content):
             return True
-        files.sync_directory((self.root / path).parent)
+        with files.sentences(place):
+            files.sync_directory(place.parent)
         return False
 
     def write(self, path: str, content: Content) -> Written:
@@ -80,22 +94,28 @@ class LocalBackend:
         try:
             with files.sentences(place):
                 os.utime(place)
+                files.sync_directory(place.parent)
         except FileNotFoundError:
             return False
-        files.sync_directory(place.parent)
         return True
 
     def rename(self, path: str, to: str) -> bool:
         """See ``Backend``."""
         source, target = self.root / path, self.root / to
-        files.make_directory(target.parent)
-        try:
-            with files.sentences(target):
-                os.replace(source, target)  # noqa: PTH105 - the kill test hooks os
-        except FileNotFoundError:
-            return False
-        files.sync_directory(target.parent)
-        files.sync_directory(source.parent)
+        with files.sentences(target):
+            while True:
+                try:
+                    files.make_directory(target.parent)
+                    os.replace(source, target)  # noqa: PTH105 - the kill test hooks os
+                except FileNotFoundError:
+                    # of two gcs, one takes empty folders away that the other has just made
+                    if not source.exists():
+                        return False
+                else:
+                    break
+            for folder in (target.parent, source.parent):
+                with suppress(FileNotFoundError):
+                    files.sync_directory(folder)
         return True
 
     def delete(self, path: str) -> None:
@@ -122,7 +142,23 @@ class LocalBackend:
                         (folders if entry.is_dir(follow_symlinks=False) else names).append(entry.name)
         except (FileNotFoundError, NotADirectoryError):
             return [], []
+        except OSError as trouble:
+            files.unreadable(f"{self.url}/{folder}", trouble)
         return sorted(folders), sorted(names)
+
+    def stamps(self, folder: str) -> list[tuple[str, int]] | None:
+        """See ``Backend``."""
+        try:
+            with os.scandir(f"{self.url}/{folder}") as entries:
+                return [
+                    (entry.name, entry.stat(follow_symlinks=False).st_mtime_ns)
+                    for entry in entries
+                    if not entry.name.startswith(".") and entry.is_dir(follow_symlinks=False)
+                ]
+        except (FileNotFoundError, NotADirectoryError):
+            return []
+        except OSError as trouble:
+            files.unreadable(f"{self.url}/{folder}", trouble)
 
     def litter(self) -> Iterator[Entry]:
         """See ``Backend``."""
@@ -142,13 +178,24 @@ class LocalBackend:
         """See ``Backend``."""
         del written
         place = self.root / path
-        if not place.is_file():
+        if self.stat(path) is None or place.is_dir():
             raise FileNotFoundError(place)
+        # a decoder would take a file that it may not open for damage
+        if not os.access(place, os.R_OK):
+            files.unreadable(place, PermissionError(errno.EACCES, ""))
         return place
+
+    def forget(self, path: str, written: Written) -> None:
+        """See ``Backend``; there are no copies."""
 
     def fingerprint(self, path: str) -> Written:
         """See ``Backend``."""
-        return files.fingerprint(self.root / path)
+        try:
+            return files.fingerprint(self.root / path)
+        except FileNotFoundError:
+            raise
+        except OSError as trouble:
+            files.unreadable(f"{self.url}/{path}", trouble)
 
     def _walk(self, folder: str) -> Iterator[tuple[os.DirEntry[str], str]]:
         """Every file under a folder with its path; folders that vanish meanwhile are gone."""
@@ -165,6 +212,8 @@ class LocalBackend:
                             yield entry, prefix + entry.name
             except (FileNotFoundError, NotADirectoryError):
                 continue
+            except OSError as trouble:
+                files.unreadable(f"{self.url}/{here}", trouble)
 
 
 def _seen(entry: os.DirEntry[str]) -> os.stat_result | None:

@@ -320,6 +320,11 @@ class ObjectBackend:
         # consoles keep an empty object in a folder's own name
         return _shown(folders), _shown(names - {""})
 
+    def stamps(self, folder: str) -> list[tuple[str, int]] | None:
+        """See ``Backend``; a prefix is no thing that could change."""
+        del folder
+        return None
+
     def litter(self) -> Iterator[Entry]:
         """See ``Backend``; parts of broken uploads are no objects: a lifecycle rule of the bucket removes them."""
         for entry in self._walk(""):
@@ -354,6 +359,11 @@ class ObjectBackend:
                     raise
             else:
                 return place
+
+    def forget(self, path: str, written: Written) -> None:
+        """See ``Backend``; copies that other machines made are theirs."""
+        place = self._cache / written.sha256[:2] / f"{written.sha256}{PurePosixPath(path).suffix}"
+        place.unlink(missing_ok=True)
 
     def fingerprint(self, path: str) -> Written:
         """See ``Backend``; the bytes pass through here, a part at a time."""

@@ -5,7 +5,6 @@ What belongs here: the immutable records' paths, writing and reading. What does 
 """
 
 from collections.abc import Iterator, Mapping
-from functools import lru_cache
 from pathlib import Path
 
 from mlops_assets.errors import CorruptError, NotStoredError, StoreError
@@ -18,13 +17,16 @@ from mlops_assets.store.names import asset_path, segment, version_name
 
 FROM_ANOTHER = "copy it from another copy of the store"
 
+_REMEMBERED = 64
+"""Trees that a store keeps in memory."""
+
 
 class Records:
     """The immutable records of a store at ``backend``."""
 
     def __init__(self, backend: Backend) -> None:
         self.backend = backend
-        self._read_tree = lru_cache(maxsize=64)(self._tree)
+        self._trees: dict[str, Mapping[str, Leaf]] = {}
 
     def __str__(self) -> str:
         return f"store at {self.backend.url}"
@@ -60,15 +62,24 @@ class Records:
         data = trees.encode(asset, leaves)
         id_ = bytes_digest(data)
         self.write_once(tree_path(id_), data)
+        self._remember(id_, {batch: leaves[batch] for batch in sorted(leaves)})
         return id_
 
     def tree(self, id: str) -> Mapping[str, Leaf]:  # noqa: A002 - the word of the design
         """The leaves of a tree by batch, not to be changed; raises ``CorruptError`` when it is lost or damaged."""
-        return self._read_tree(id)
+        found = self._trees.get(id)
+        return self._remember(id, self._tree(id)) if found is None else found
 
     def where(self, path: str) -> str:
         """A path for people."""
         return f"{self.backend.url}/{path}"
+
+    def _remember(self, id_: str, leaves: Mapping[str, Leaf]) -> Mapping[str, Leaf]:
+        # of many trees, those that were met first are forgotten
+        for old in list(self._trees)[: -_REMEMBERED + 1]:
+            self._trees.pop(old, None)
+        self._trees[id_] = leaves
+        return leaves
 
     def _tree(self, id_: str) -> dict[str, Leaf]:
         path = tree_path(id_)

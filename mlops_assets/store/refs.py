@@ -28,7 +28,7 @@ from typing import TYPE_CHECKING, Literal
 
 from mlops_assets.errors import CorruptError, NotStoredError, PurgedError, StoreError
 from mlops_assets.store.branches import MAIN
-from mlops_assets.store.digest import bytes_digest, parse_json
+from mlops_assets.store.digest import bytes_digest, parse_json, unsealed
 from mlops_assets.store.heads import Head, Leaf, Move
 from mlops_assets.store.manifest import Manifest
 from mlops_assets.store.names import segment, text
@@ -229,10 +229,10 @@ def view(store: "Store", ref: str, branch: str = MAIN) -> View:
     Raises ``NotStoredError`` for what is unknown, naming what is near, and ``StoreError`` for what can be read in two
     ways.
     """
-    if ref in {".", "", "HEAD"}:
+    if ref in {".", "HEAD"}:
         return _BranchView(store, branch)
     prefix, separator, name = ref.partition(":")
-    if separator and prefix in _PREFIXES:
+    if separator and prefix in _PREFIXES and (prefix != "branch" or "@" not in name):
         return _named(store, prefix, name)
     if _DIGEST.fullmatch(ref):
         return _version(store, ref)
@@ -258,7 +258,9 @@ def find(store: "Store", digest: str) -> tuple[str, list[Manifest]]:
     when it was purged, ``StoreError`` when it is too short or means several.
     """
     match = _DIGEST.fullmatch(digest)
-    prefix = match[1].lower() if match else ""
+    if match is None:
+        raise StoreError(f"{digest!r} names no version: `b3:` is followed by hex digits, at least {SHORTEST} of them.")
+    prefix = match[1].lower()
     if len(prefix) < SHORTEST:
         raise StoreError(f"{digest!r} is too short to name a version; give `b3:` and at least {SHORTEST} hex digits.")
     start = f"b3-{prefix}"
@@ -355,7 +357,7 @@ def _named(store: "Store", kind: str, name: str) -> View:
     remote, _, branch = name.partition("/")
     path = tracked_path(remote, branch)
     try:
-        record = dict(parse_json(store.backend.read(path)))
+        record = dict(parse_json(unsealed(store.backend.read(path))))
         number, trees = record["format"], dict(record["trees"])
     except (ValueError, TypeError, KeyError) as trouble:
         raise CorruptError(

@@ -21,11 +21,11 @@ from pathlib import Path
 from typing import Any
 
 from mlops_assets.errors import ConflictError, CorruptError, NotStoredError, RefusedError, StoreError
-from mlops_assets.store.backend import backend_at
+from mlops_assets.store.backend import Backend, backend_at
 from mlops_assets.store.blobs import Blobs, called
 from mlops_assets.store.branches import MAIN, Branch, Protection
 from mlops_assets.store.digest import bytes_digest, json_digest
-from mlops_assets.store.heads import Head, Leaf, Move
+from mlops_assets.store.heads import Head, Leaf, Move, read_leaf
 from mlops_assets.store.manifest import Kind, Manifest
 from mlops_assets.store.names import asset_path, segment, text, version_name
 from mlops_assets.store.records import FROM_ANOTHER, manifest_path
@@ -36,7 +36,9 @@ FORMAT = 2
 class Store(Blobs):
     """Versions of anything at one place; any number of processes and threads may use it at once."""
 
-    _branches: dict[str, Branch]
+    def __init__(self, backend: Backend) -> None:
+        super().__init__(backend)
+        self._branches: dict[str, Branch] = {}
 
     @classmethod
     def open(cls, place: str | Path, create: bool = True) -> "Store":
@@ -46,7 +48,6 @@ class Store(Blobs):
         """
         backend = backend_at(place)
         store = cls(backend)
-        store._branches = {}
         try:
             content = backend.read("FORMAT")
         except FileNotFoundError:
@@ -92,7 +93,8 @@ class Store(Blobs):
         Whoever gives no ``recipe`` gets one from code version, settings, seed, inputs and files; a value that the head
         shows already, made by the same recipe, writes nothing. Raises as ``put`` and ``publish``.
         """
-        stored = self.put(asset, batch, kind, value)
+        shown = self.head(branch, asset, batch)
+        stored = self.put(asset, batch, kind, value, known=shown.leaf if shown else None)
         fields = {"accepted": True, "when": now(), "who": who or account(), **fields}
         manifest = Manifest(
             asset=asset,
@@ -166,7 +168,23 @@ class Store(Blobs):
 
     def leaves(self, branch: str, asset: str) -> dict[str, Leaf]:
         """What a tree would say of an asset on a branch now."""
-        return {batch: self.leaf(head) for batch, head in self.heads(branch, asset).items()}
+        base = self.branch(branch).base.get(asset)
+        found = dict(self.tree(base)) if base else {}
+        for name, path, data in self._own_files(branch, asset):
+            batch = text(name)
+            leaf = self.read_leaf(data, path, asset, batch)
+            if leaf:
+                found[batch] = leaf
+            else:
+                found.pop(batch, None)
+        return {batch: found[batch] for batch in sorted(found)}
+
+    def read_leaf(self, data: bytes, path: str, asset: str, batch: str) -> Leaf | None:
+        """What a tree would say of the head in a file, None when it was taken away; raises as ``read_head``."""
+        leaf = read_leaf(data, self.where(path), asset, batch)
+        if leaf and not leaf.kind:
+            return leaf_of(self.manifest(asset, batch, leaf.manifest))
+        return leaf
 
     def leaf(self, head: Head) -> Leaf:
         """What a tree says of the version that a head shows."""
@@ -341,14 +359,17 @@ class Store(Blobs):
         return read_head(data, self.where(path), asset, batch), data
 
     def _own_heads(self, branch: str, asset: str) -> list[Head]:
+        return [
+            read_head(data, self.where(path), asset, text(name)) for name, path, data in self._own_files(branch, asset)
+        ]
+
+    def _own_files(self, branch: str, asset: str) -> Iterator[tuple[str, str, bytes]]:
         folder = f"heads/{segment(branch)}/{asset_path(asset)}"
         names = self.backend.children(folder)[1]
         paths = [f"{folder}/{name}" for name in names]
-        return [
-            read_head(data, self.where(path), asset, text(name))
-            for name, path, data in zip(names, paths, self.backend.read_many(paths), strict=True)
-            if data is not None
-        ]
+        for name, path, data in zip(names, paths, self.backend.read_many(paths), strict=True):
+            if data is not None:
+                yield name, path, data
 
     def _base_head(self, branch: str, asset: str, batch: str) -> Head | None:
         tree = self.branch(branch).base.get(asset)

@@ -11,7 +11,7 @@ from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from mlops_assets.errors import CorruptError, NotStoredError, StoreError
-from mlops_assets.store.digest import canonical_json, parse_json
+from mlops_assets.store.digest import parse_json, sealed_json, unsealed
 from mlops_assets.store.names import segment, text
 from mlops_assets.store.trees import Summary
 
@@ -58,13 +58,13 @@ class Tag:
 
     def encode(self) -> bytes:
         """The tag's file."""
-        return canonical_json({"format": FORMAT, **self.to_dict()})
+        return sealed_json({"format": FORMAT, **self.to_dict()})
 
     @classmethod
     def decode(cls, data: bytes, where: str) -> "Tag":
         """The tag of a file; ``where`` names it in errors. Raises ``StoreError`` or ``CorruptError``."""
         try:
-            record = dict(parse_json(data))
+            record = dict(parse_json(unsealed(data)))
             number = record.pop("format")
             if number <= FORMAT:
                 record["assets"] = {asset: Summary(**summary) for asset, summary in record["assets"].items()}

@@ -47,6 +47,10 @@ TRUSTED = (
 )
 """Types beyond those skops itself trusts (numpy arrays, scikit-learn's public estimators). Plain holders of arrays."""
 
+_SAMPLE = 10_000
+_DISTINCT = 0.95
+"""Share of a sample's values that are distinct from which a column's dictionary would outgrow what parquet allows."""
+
 _THREADED = 16 << 20
 """Bytes of parquet from which reading with several threads is worth waking them."""
 
@@ -183,10 +187,28 @@ def _prepare_table(value: Any) -> Prepared:
     def write(file: BinaryIO) -> None:
         import pyarrow.parquet as pq
 
-        pq.write_table(table, file, compression="zstd", use_dictionary=True, write_page_checksum=True)
+        pq.write_table(table, file, compression="zstd", use_dictionary=_repeating(table), write_page_checksum=True)
 
     schema = tuple((column.name, str(column.type)) for column in table.schema)
     return Prepared(identity.version, write, table.num_rows, schema, dict(identity.columns))
+
+
+def _repeating(table: "pa.Table") -> bool | list[str]:
+    """The columns that are worth a dictionary (True: all).
+
+    In large tables, building one for keys and measurements, to drop it when it is full, is a quarter of the work.
+    """
+    import pyarrow.compute as pc
+    from pyarrow import types
+
+    if table.num_rows < 10 * _SAMPLE or any(types.is_nested(type_) for type_ in table.schema.types):
+        return True
+    sample = table.slice(0, _SAMPLE)
+    return [
+        name
+        for name, column in zip(sample.column_names, sample.columns, strict=True)
+        if types.is_null(column.type) or pc.count_distinct(column, mode="all").as_py() < _DISTINCT * _SAMPLE
+    ]
 
 
 def _read_table(path: Path, columns: Sequence[str] | None) -> "pa.Table":
@@ -198,12 +220,14 @@ def _read_table(path: Path, columns: Sequence[str] | None) -> "pa.Table":
         # not read_table(): it would add the folder's "p=..." as a column, and needs pyarrow.dataset
         with pq.ParquetFile(path, memory_map=True, page_checksum_verification=True) as file:
             table = _seconds_again(file.read(columns=columns, use_threads=threads), file.metadata.metadata)
+        # names that are no text are noticed here
+        _ = table.column_names
+        # parquet takes "a" for "a.b" too, and answers in the file's order
+        return table if columns is None else table.select(list(columns))
     except FileNotFoundError:
         raise
-    except (pa.ArrowException, OSError) as trouble:
+    except (pa.ArrowException, OSError, KeyError, ValueError) as trouble:
         raise CorruptError(f"{path} is damaged: {str(trouble).splitlines()[0]}.") from trouble
-    # parquet takes "a" for "a.b" too, and answers in the file's order
-    return table if columns is None else table.select(list(columns))
 
 
 def _seconds_again(table: "pa.Table", metadata: dict[bytes, bytes] | None) -> "pa.Table":

@@ -2,13 +2,15 @@
 
 import os
 import threading
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from mlops_assets.errors import CorruptError, StoreError
 from mlops_assets.store import Store
-from mlops_assets.store.deliveries import Ledger, Recorded, datasets, entry_path
+from mlops_assets.store.deliveries import Delivery, Ledger, Recorded, datasets, entry_path
+from mlops_assets.store.digest import parse_json, sealed_json, unsealed
 from mlops_assets_tests.store.test_crash import die_at, in_child
 
 SOURCE, BATCH = "shop/raw/visits", "2024-01-01"
@@ -125,7 +127,7 @@ def test_a_broken_chain_is_told_of(store: Store) -> None:
         came(ledger, "a", str(number).encode())
     second = store.root / entry_path("shop", 2)
     kept = second.read_bytes()
-    second.write_bytes(kept.replace(b'"who":"anna"', b'"who":"otto"'))
+    second.write_bytes(replace(Delivery.decode(kept, "it"), who="otto").encode())
     with pytest.raises(CorruptError, match=r"0000000003.json does not follow the one before it: an entry was changed"):
         _ = Ledger(store, "shop").entries
     second.unlink()
@@ -134,7 +136,10 @@ def test_a_broken_chain_is_told_of(store: Store) -> None:
     second.write_bytes(kept[:-5])
     with pytest.raises(CorruptError, match="is not an entry of a ledger as the store writes"):
         _ = Ledger(store, "shop").entries
-    second.write_bytes(kept.replace(b'"format":1', b'"format":2'))
+    second.write_bytes(kept.replace(b'"who":"anna"', b'"who":"otto"'))
+    with pytest.raises(CorruptError, match="is not an entry of a ledger as the store writes"):
+        _ = Ledger(store, "shop").entries
+    second.write_bytes(sealed_json({**parse_json(unsealed(kept)), "format": 2}))
     with pytest.raises(StoreError, match=r"is written in format 2, and this mlops_assets reads up to 1"):
         _ = Ledger(store, "shop").entries
 
