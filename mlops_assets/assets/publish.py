@@ -19,7 +19,7 @@ from mlops_assets.assets.landing import Delivered
 from mlops_assets.assets.plan import Plan, Resolution
 from mlops_assets.assets.work import Workbench
 from mlops_assets.checks.verdict import Verdict
-from mlops_assets.errors import ConflictError, CorruptError, DeliveryError, RefusedError
+from mlops_assets.errors import ConflictError, CorruptError, DeliveryError, PurgedError, RefusedError
 from mlops_assets.home import Home
 from mlops_assets.stages.made import Made
 from mlops_assets.store.manifest import Blob, Manifest
@@ -80,12 +80,22 @@ class Session:
         """The store that is written to."""
         return self.plan.store
 
-    def run(self, stage: Stage, batch: str) -> Outcome:  # noqa: PLR0911 - one return for each way it can end
+    def run(self, stage: Stage, batch: str) -> Outcome:
         """Bring one stage of one batch up to date: reuse, compute, audit, write, publish or refuse.
+
+        What would bring erased content back is refused.
 
         Raises:
             ConflictError: another process moved the head to something else meanwhile.
         """
+        try:
+            return self._bring(stage, batch)
+        except PurgedError as error:
+            name = self._name(stage.name, batch)
+            sentence = f"{name} would bring erased rows back: {error} Take them out of what is delivered."
+            return self._refused(Outcome(stage.name, batch, "refused", sentences=(sentence,)))
+
+    def _bring(self, stage: Stage, batch: str) -> Outcome:  # noqa: PLR0911 - one return for each way it can end
         stopped = self._stopped_by(stage, batch)
         if stopped:
             return self._refused(Outcome(stage.name, batch, "stopped", sentences=(stopped,)))
@@ -137,7 +147,7 @@ class Session:
         """Whether a recorded version's file is there in full; one that is not is made again instead of reused."""
         try:
             self.store.check(manifest)
-        except CorruptError:
+        except (CorruptError, PurgedError):
             return False
         return True
 

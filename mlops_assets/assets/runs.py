@@ -5,7 +5,11 @@ Dagster is imported only when there is something to run. What does not: printing
 """
 
 import gc
-from collections.abc import Callable, Iterable, Sequence
+import os
+import signal
+import threading
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
@@ -174,6 +178,7 @@ class Runner:
         # A build makes millions of objects that live as long as it does: looking through them again and again is waste.
         gc.set_threshold(200_000, 20, 100)
         import dagster as dg
+        from sqlalchemy.exc import DatabaseError
 
         from mlops_assets.assets.steps import LISTENER
 
@@ -190,14 +195,23 @@ class Runner:
                 tags = {"dagster/asset_partition_range_start": first, "dagster/asset_partition_range_end": last}
         token = LISTENER.set(self._heard)
         try:
-            result = self._job.execute_in_process(
-                instance=self._instance,
-                asset_selection=keys,
-                partition_key=partition,
-                tags=tags,
-                run_config={"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}},
-                raise_on_error=False,
-            )
+            with _interrupts() as interrupted:
+                result = self._job.execute_in_process(
+                    instance=self._instance,
+                    asset_selection=keys,
+                    partition_key=partition,
+                    tags=tags,
+                    run_config={"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}},
+                    raise_on_error=False,
+                )
+                if interrupted():
+                    raise KeyboardInterrupt
+        except DatabaseError as error:
+            raise UserError(
+                f"Dagster's databases in {self.home.dagster} cannot be used: {error.orig}. No version depends on them: "
+                f"free the disk if it is full; else move that folder away (but for a dagster.yaml of your own) and run "
+                f"again, and a new one is told of everything that stands."
+            ) from error
         finally:
             LISTENER.reset(token)
         self.summary.runs += 1
@@ -221,6 +235,31 @@ class Runner:
 
         definitions = build_definitions(self.home, {self.graph.contract.name: self.graph.contract})
         return definitions.resolve_implicit_global_asset_job_def()
+
+
+@contextmanager
+def _interrupts() -> Iterator[Callable[[], bool]]:
+    """Whether SIGINT or SIGTERM came during the block: of these, Dagster makes a failed step, or nothing."""
+    if threading.current_thread() is not threading.main_thread():
+        yield lambda: False
+        return
+    read, write = os.pipe()
+    for end in (read, write):
+        os.set_blocking(end, False)
+    before = signal.set_wakeup_fd(write, warn_on_full_buffer=False)
+
+    def came() -> bool:
+        try:
+            return not {signal.SIGINT, signal.SIGTERM}.isdisjoint(os.read(read, 1000))
+        except BlockingIOError:
+            return False
+
+    try:
+        yield came
+    finally:
+        signal.set_wakeup_fd(before)
+        os.close(read)
+        os.close(write)
 
 
 def _reasons(result: Any) -> list[str]:

@@ -364,15 +364,23 @@ def _change(change: "Change") -> Iterator[str]:
     if change.inputs:
         names = [f"{item['asset']}[{item['partition']}] {item['change']}" for item in change.inputs]
         yield f"      inputs: {some(names)}"
-    for title, values in (("settings", change.settings), ("", change.values)):
+    yield from _change_values(change)
+    if change.rows is not None:
+        yield from (f"      {line}" for line in _row_lines(change.rows))
+
+
+def _change_values(change: "Change") -> Iterator[str]:
+    for of, metrics in groupby(change.metrics, key=lambda item: item.of):
+        told = [f"{item.metric} {item.before:g} -> {item.after:g} ({item.by:+.4g})" for item in metrics]
+        yield f"      metrics{' of ' if of else ''}{of}: {', '.join(told)}"
+    values = [item for item in change.values if item.moved is None]
+    for title, items in (("settings", change.settings), ("", values)):
         # what stands at the top says more than the items of long lists
-        lines = [_value_line(item) for item in sorted(values, key=lambda item: _depth(item.path))]
+        lines = [_value_line(item) for item in sorted(items, key=lambda item: _depth(item.path))]
         for line in lines[:_BATCHES]:
             yield f"      {title + ' ' if title else ''}{line}"
         if len(lines) > _BATCHES:
             yield f"      and {len(lines) - _BATCHES:,} more values (all of them: --json)"
-    if change.rows is not None:
-        yield from (f"      {line}" for line in _row_lines(change.rows))
 
 
 def _depth(path: str) -> tuple[int, int]:

@@ -57,7 +57,9 @@ def add(commands: "Commands") -> None:
         "--theirs", dest="prefer", action="store_const", const="theirs", help="on conflict take the source's version"
     )
     merge.add_argument("--asset", action="append", metavar="A", help="only this asset; may be repeated")
-    merge.add_argument("--partition", dest="batch", action="append", metavar="P", help="only this batch; may be repeated")
+    merge.add_argument(
+        "--partition", dest="batch", action="append", metavar="P", help="only this batch; may be repeated"
+    )
     merge.add_argument("--dry-run", action="store_true", help="say what would move, and move nothing")
     merge.add_argument(
         "--continue",

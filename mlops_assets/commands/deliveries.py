@@ -5,12 +5,21 @@ files in (``run``).
 """
 
 import argparse
+import re
 from dataclasses import asdict
-from pathlib import Path
+from datetime import UTC
+from pathlib import Path, PurePosixPath
+from typing import TYPE_CHECKING
 
 from mlops_assets.commands.common import Commands, open_store, say_json, size
 from mlops_assets.errors import UserError
 from mlops_assets.home import Home
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from mlops_assets.store.deliveries import Delivery
+    from mlops_assets.store.store import Store
 
 
 def add(commands: Commands) -> None:
@@ -35,19 +44,12 @@ def _deliveries(options: argparse.Namespace, home: Home) -> int:
         known = ", ".join(datasets(store)) or "none"
         raise UserError(f"Nothing was delivered for {options.dataset!r} yet; there are deliveries for: {known}.")
     if options.as_of is not None:
-        moment = int(options.as_of) if options.as_of.isdigit() else options.as_of
+        moment = int(options.as_of) if re.fullmatch("[0-9]+", options.as_of) else _moment(options.as_of)
         entries = sorted(ledger.as_of(moment).values(), key=lambda entry: entry.seq)
     elif options.to:
         entries = sorted(ledger.as_of(entries[-1].seq).values(), key=lambda entry: entry.seq)
     if options.to:
-        for entry in entries:
-            target = options.to / entry.name
-            if target.exists():
-                raise UserError(f"{target} exists; name an empty folder, nothing of yours is written over.")
-        for entry in entries:
-            target = options.to / entry.name
-            target.parent.mkdir(parents=True, exist_ok=True)
-            target.write_bytes(store.bytes(entry.blob))
+        _write(store, entries, options.to)
     if options.json:
         say_json([asdict(entry) for entry in entries])
         return 0
@@ -60,3 +62,27 @@ def _deliveries(options: argparse.Namespace, home: Home) -> int:
     if options.to:
         print(f"{len(entries)} files written to {options.to}.")
     return 0
+
+
+def _moment(said: str) -> str:
+    """A moment as entries write it."""
+    from mlops_assets.store.refs import parse_moment
+
+    return parse_moment(said).astimezone(UTC).isoformat(timespec="milliseconds")
+
+
+def _write(store: "Store", entries: "Sequence[Delivery]", folder: Path) -> None:
+    """The files of some entries under their names."""
+    for entry in entries:
+        if not {"..", "/"}.isdisjoint(PurePosixPath(entry.name).parts):
+            raise UserError(f"Delivery {entry.seq} has the name {entry.name!r}, which leads out of {folder}.")
+        if (folder / entry.name).exists():
+            raise UserError(f"{folder / entry.name} exists; name an empty folder, nothing of yours is written over.")
+    for entry in entries:
+        target = folder / entry.name
+        data = store.bytes(entry.blob)
+        try:
+            target.parent.mkdir(parents=True, exist_ok=True)
+            target.write_bytes(data)
+        except OSError as trouble:
+            raise UserError(f"{target} cannot be written: {trouble.strerror}; name another folder.") from trouble

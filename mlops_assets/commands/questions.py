@@ -50,8 +50,15 @@ def add(commands: Commands) -> None:
     show.add_argument("--json", action="store_true", help="answer for programs: the full record")
     show.set_defaults(command=_show)
 
-    diff = commands.add_parser("diff", help="what differs between two tags, branches, moments or versions")
-    diff.add_argument("before", metavar="A", help="a tag, branch, BRANCH@TIME, REMOTE/BRANCH or b3:DIGITS")
+    diff = commands.add_parser(
+        "diff", help="what differs between two tags, branches, moments, runs, models or versions"
+    )
+    diff.add_argument(
+        "before",
+        metavar="A",
+        help="a tag, branch, BRANCH@TIME, REMOTE/BRANCH or b3:DIGITS; with all that it was made from: ASSET[BATCH], "
+        "ASSET[BATCH]@REF or run:ID",
+    )
     diff.add_argument("after", metavar="B", nargs="?", default=".", help="as A; the branch when left out")
     diff.add_argument("--asset", action="append", metavar="A", help="only this asset or dataset; may be repeated")
     diff.add_argument("--partition", action="append", metavar="P", help="only this batch; may be repeated")
@@ -112,14 +119,14 @@ def _show(options: argparse.Namespace, home: Home) -> int:
 
 def _diff(options: argparse.Namespace, home: Home) -> int:
     from mlops_assets.commands.answers import diff_lines
+    from mlops_assets.store.behind import compared
     from mlops_assets.store.diff import diff
-    from mlops_assets.store.refs import view
 
     if options.out and not options.rows:
         raise UserError("--out writes rows: ask for them with --rows.")
     with without_gc():
         store = open_store(home)
-        before, after = (view(store, ref, home.branch) for ref in (options.before, options.after))
+        before, after = (compared(store, ref, home.branch) for ref in (options.before, options.after))
         meaning = _Meaning(home, options.asset, (before, after), options.key)
         with _Lines(options.out) as lines:
             found = diff(

@@ -9,6 +9,7 @@ the rest are read all at once.
 """
 
 import difflib
+import re
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -32,6 +33,18 @@ Lines = Callable[[str, str, "pa.Table"], object]
 
 _MISSING = object()
 
+_METRIC = re.compile(r"(?:(?P<of>.+)\.)?metrics\.(?P<metric>[^.\[\]]+)(?:\.value)?")
+
+
+class Moved(NamedTuple):
+    """A metric of a report: ``of`` is what it speaks of (empty for the report itself), ``by`` after less before."""
+
+    of: str
+    metric: str
+    before: float
+    after: float
+    by: float
+
 
 @dataclass(frozen=True, slots=True)
 class ValueChange:
@@ -42,6 +55,14 @@ class ValueChange:
     before: Any = None
     after: Any = None
 
+    @property
+    def moved(self) -> Moved | None:
+        """The metric that this is: a number under a key ``metrics``, the ends of intervals aside."""
+        match = _METRIC.fullmatch(self.path)
+        if match is None or not (_is_number(self.before) and _is_number(self.after)):
+            return None
+        return Moved(match["of"] or "", match["metric"], self.before, self.after, self.after - self.before)
+
     def to_dict(self) -> dict[str, Any]:
         """Plain JSON."""
         return {"path": self.path, "change": self.change, "before": self.before, "after": self.after}
@@ -50,6 +71,8 @@ class ValueChange:
 @dataclass(frozen=True)
 class Change:
     """One batch that shows another version, or the same version made again.
+
+    ``batch`` is ``BATCH -> BATCH`` where two versions of different batches were asked for.
 
     ``because`` names what is recorded differently of how it was made: ``code``, ``settings``, ``seed``, ``inputs``,
     ``files``, ``rules``, ``environment``, ``git``; empty when it was made again of the same. ``inputs`` are those with
@@ -76,6 +99,11 @@ class Change:
     rows: RowDiff | None = None
     note: str = ""
 
+    @property
+    def metrics(self) -> list[Moved]:
+        """By how much each metric of a report moved."""
+        return [moved for item in self.values if (moved := item.moved)]
+
     def to_dict(self) -> dict[str, Any]:
         """Plain JSON."""
         return {
@@ -91,6 +119,7 @@ class Change:
             "columns_changed": list(self.columns_changed),
             "reordered": self.reordered,
             "files": [dict(item) for item in self.files],
+            "metrics": [item._asdict() for item in self.metrics],
             "values": [item.to_dict() for item in self.values],
             "rows": self.rows.to_dict() if self.rows else None,
             "note": self.note,
@@ -188,7 +217,17 @@ def diff(
     """
     chosen = _chosen(a, b, assets, batches)
     remote = "remote" in {a.kind, b.kind}
-    looking = _Looking(store, rows, keys or {}, sample, frozenset(hide), lines, remote, beside or {})
+    looking = _Looking(
+        store,
+        rows,
+        keys or {},
+        sample,
+        frozenset(hide),
+        lines,
+        remote,
+        beside or {},
+        paired=a.kind == b.kind == "version",
+    )
     found = []
     identical = []
     unseen = set(batches or ())
@@ -278,9 +317,14 @@ def _no_batch(a: "View", b: "View", assets: Iterable[str], batch: str) -> str:
 
 
 def _asset(looking: "_Looking", asset: str, old: Mapping[str, Leaf], new: Mapping[str, Leaf]) -> AssetDiff:
+    if looking.paired and len(old) == len(new) == 1 and old.keys() != new.keys():
+        # one version against another, whatever batches they are of
+        (before,), (after,) = old.items(), new.items()
+        one = looking.at(asset, [(f"{before[0]} -> {after[0]}", before, after)])
+        return AssetDiff(asset, {}, {}, changed=tuple(one), remade=(), unchanged=0)
     moved = [batch for batch, leaf in new.items() if batch in old and old[batch] != leaf]
-    pairs = [(batch, old[batch], new[batch]) for batch in sorted(moved)]
-    changes = looking.at(asset, [pair for pair in pairs if pair[1].manifest != pair[2].manifest])
+    pairs = [(batch, (batch, old[batch]), (batch, new[batch])) for batch in sorted(moved)]
+    changes = looking.at(asset, [pair for pair in pairs if pair[1][1].manifest != pair[2][1].manifest])
     common = sum(batch in old for batch in new)
     return AssetDiff(
         asset,
@@ -294,7 +338,10 @@ def _asset(looking: "_Looking", asset: str, old: Mapping[str, Leaf], new: Mappin
 
 @dataclass(frozen=True, slots=True)
 class _Looking:
-    """Looks into changed batches; ``remote`` says that values may be elsewhere."""
+    """Looks into changed batches; ``remote`` says that values may be elsewhere.
+
+    ``paired``: two versions are compared, so that where each side has one batch of an asset these two meet.
+    """
 
     store: "Store"
     rows: bool
@@ -304,15 +351,16 @@ class _Looking:
     lines: Lines | None
     remote: bool
     beside: Mapping[str, str]
+    paired: bool
 
-    def at(self, asset: str, pairs: Sequence[tuple[str, Leaf, Leaf]]) -> list[Change]:
-        """The changes of an asset, with what their manifests say."""
-        wanted = [(batch, leaf.manifest) for batch, *leaves in pairs for leaf in leaves]
+    def at(self, asset: str, pairs: Sequence[tuple[str, tuple[str, Leaf], tuple[str, Leaf]]]) -> list[Change]:
+        """The changes of an asset by their names, with what the manifests of both batches say."""
+        wanted = [(batch, leaf.manifest) for _, *sides in pairs for batch, leaf in sides]
         paths = [manifest_path(asset, batch, id_) for batch, id_ in wanted]
         read = iter(zip(wanted, paths, self.store.backend.read_many(paths), strict=True))
         changes = []
-        for batch, before, after in pairs:
-            change = Change(batch, before, after)
+        for name, (_, before), (_, after) in pairs:
+            change = Change(name, before, after)
             manifests = []
             for (_, id_), path, data in (next(read), next(read)):
                 if data is not None:
@@ -534,3 +582,7 @@ def _identity(before: list[dict[str, Any]], after: list[dict[str, Any]]) -> str 
 
 def _named(items: list[dict[str, Any]], name: str | None) -> dict[str, dict[str, Any]]:
     return {f"{name}={item[name]}" if name else str(number): item for number, item in enumerate(items)}
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)

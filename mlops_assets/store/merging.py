@@ -485,7 +485,7 @@ def _undecided(plan: MergePlan) -> list[str]:
         f"{plan.source} was not merged into {plan.into}: {count} changed on both sides, and nothing was moved.",
         *shown,
         *more,
-        f"Decide with --ours (keep what {plan.into} shows) or --theirs; --asset and --partition decide for some of them.",
+        f"Decide with --ours (keep what {plan.into} shows) or --theirs; --asset and --partition decide for some only.",
     ]
 
 

@@ -227,8 +227,8 @@ def test_diff_in_lines(store: Store, ask: Ask) -> None:
     ]
     assert said[5] == "visits/evaluation_report: 1 changed"
     assert said[7:9] == [
+        "      metrics: auc 0.7 -> 0.75 (+0.05)",
         "      curve: 1 of 2 -> 2 values are the same",
-        "      metrics.auc 0.7 -> 0.75 (+0.05)",
     ]
     assert re.match(r"  \+ 2024-01-03  b3:\w+  3 rows$", said[10])
     found = json.loads(ask("diff", "v1", "--json"))

@@ -171,7 +171,9 @@ def test_parts_and_records_are_fetched(
     other = Home(tmp_path / "other", tmp_path / "data")
     run("remote", "add", "origin", str(tmp_path / "remote"), home=other)
     capsys.readouterr()
-    assert run("fetch", "origin", "main", "--asset", RAW, "--partition", DAYS[0], "--no-data", "--json", home=other) == 0
+    assert (
+        run("fetch", "origin", "main", "--asset", RAW, "--partition", DAYS[0], "--no-data", "--json", home=other) == 0
+    )
     assert set(answer(capsys)["copied"]) == {"records", "moves"}
     assert run("fetch", "--asset", RAW, "--dry-run", "--json", home=other) == 0
     assert answer(capsys)["copied"]["values"]["objects"] == 3

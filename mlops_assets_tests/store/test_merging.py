@@ -103,7 +103,7 @@ def test_conflicts_move_nothing_until_decided(store: Store) -> None:
     assert refusal.value.sentences == (
         "branch dev was not merged into main: 1 batch changed on both sides, and nothing was moved.",
         f"{ASSET}[a] changed on both sides: main shows {ours.version}, branch dev shows {theirs.version}.",
-        "Decide with --ours (keep what main shows) or --theirs; --asset and --partition decide for some of them.",
+        "Decide with --ours (keep what main shows) or --theirs; --asset and --partition decide for some only.",
     )
     assert shown(store, "main") == {"a": 2, "b": 1}
     done = merge(store, "dev", "main", "theirs", "take it", "ann")

@@ -81,7 +81,8 @@ def test_a_store_of_an_older_format_is_raised_when_it_may_be_written(tmp_path: P
     head = store.commit("main", ASSET, BATCH, "json", [1])
     (tmp_path / "FORMAT").write_text("1\n")
     file = tmp_path / "heads" / "main" / ASSET / BATCH
-    old = {k: v for k, v in parse_json(file.read_bytes()).items() if k not in {"kind", "size", "sha256", "rows", "~crc32"}}
+    young = {"kind", "size", "sha256", "rows", "~crc32"}
+    old = {name: value for name, value in parse_json(file.read_bytes()).items() if name not in young}
     file.write_bytes(canonical_json(old))
     reader = Store.open(tmp_path, create=False)
     assert (tmp_path / "FORMAT").read_text() == "1\n", "who only reads changes nothing"
