@@ -11,7 +11,8 @@ import threading
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from functools import cached_property, lru_cache
-from typing import Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import dagster as dg
 import sqlalchemy
@@ -34,6 +35,9 @@ from dagster._core.storage.schedules import SqliteScheduleStorage
 from dagster._serdes import ConfigurableClassData, serialize_value
 from dagster_shared.record import replace
 
+if TYPE_CHECKING:
+    from dagster._core.workspace.context import WorkspaceProcessContext
+
 __all__ = [
     "EventLog",
     "RunLog",
@@ -45,6 +49,7 @@ __all__ = [
     "log_partition",
     "one_transaction",
     "passed_on",
+    "workspace_of",
 ]
 
 # Seconds a writer waits for another one before SQLite says that the database is locked.
@@ -364,3 +369,22 @@ def passed_on(key: dg.AssetKey) -> dg.Output[None]:
     return dg.Output(
         None, output_name=key.to_python_identifier(), metadata={SYSTEM_METADATA_KEY_SOURCE_ASSET_OBSERVATION: True}
     )
+
+
+@contextmanager
+def workspace_of(file: Path, *, read_only: bool) -> Iterator["WorkspaceProcessContext"]:
+    """What a web server of this process's Dagster home serves: the code locations that a ``workspace.yaml`` names.
+
+    With ``read_only`` Dagster grants no permission that would change anything, and the UI shows its buttons so.
+    """
+    # Only a web server needs these, and they are slow to import.
+    from dagster._core.workspace.context import WorkspaceProcessContext
+    from dagster._core.workspace.load_target import WorkspaceFileTarget
+
+    with dg.DagsterInstance.get() as instance:
+        # As dagster-webserver does; SQLite has nothing to adapt, PostgreSQL its timeouts and pools.
+        instance.optimize_for_webserver(statement_timeout=15_000, pool_recycle=3_600, max_overflow=20)
+        with WorkspaceProcessContext(
+            instance, WorkspaceFileTarget([str(file)]), version=dg.__version__, read_only=read_only
+        ) as context:
+            yield context

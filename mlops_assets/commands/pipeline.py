@@ -53,7 +53,8 @@ def add(commands: Commands) -> None:
     env.set_defaults(command=_env)
 
     dev = commands.add_parser("dev", help="open the Dagster UI with its daemon on this home")
-    dev.add_argument("--port", type=int, default=3000)
+    dev.add_argument("--port", type=int, default=3000, metavar="N", help="3000 when left out; 0 takes a free one")
+    dev.add_argument("--read-only", action="store_true", help="only show: nothing can be started, and no daemon runs")
     dev.set_defaults(command=_dev)
 
 
@@ -93,6 +94,9 @@ def _asked(options: argparse.Namespace, runner: Any) -> Any:
             and (not options.last or calendar.sort({options.last, key})[-1] == options.last)
         )
     releases: tuple[str, ...] | None = None
+    for key in options.release or ():
+        if key != "all":
+            calendar.check(key)
     if options.release:
         releases = tuple(runner.plan.releases) if options.release == ["all"] else tuple(options.release)
     return Asked(batches, frozenset(options.select), releases)
@@ -252,13 +256,14 @@ def _env(options: argparse.Namespace, home: Home) -> int:
 
 
 def _dev(options: argparse.Namespace, home: Home) -> int:
-    home.initialise()
-    home.initialise_dagster()
-    home.initialise_mlflow()
-    print(f"Dagster UI: http://127.0.0.1:{options.port}")
-    print(
-        f"MLflow UI:  mlflow ui --backend-store-uri {home.mlflow_uri} --host 127.0.0.1 --port 5000 --workers 1",
-        flush=True,
-    )
-    words = ["dagster", "dev", "-m", "mlops_assets.definitions", "-h", "127.0.0.1", "-p", str(options.port)]
-    os.execv(sys.executable, [sys.executable, "-m", *words])  # noqa: S606 - this process becomes it
+    from mlops_assets.ui.services import listening, serve
+
+    with listening(options.port) as listener:  # before anything is made
+        home.initialise()
+        home.initialise_dagster()
+        home.initialise_mlflow()
+        print(
+            f"MLflow UI:  mlflow ui --backend-store-uri {home.mlflow_uri} --host 127.0.0.1 --port 5000 --workers 1",
+            flush=True,
+        )
+        return serve(home, listener, read_only=options.read_only)

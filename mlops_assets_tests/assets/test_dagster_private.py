@@ -24,6 +24,7 @@ from mlops_assets.assets.dagster_private import (
     latest_storage_ids,
     log_partition,
     one_transaction,
+    workspace_of,
 )
 from mlops_assets.home import Home
 
@@ -332,3 +333,16 @@ def test_an_unpartitioned_materialization_is_found_too(instance: dg.DagsterInsta
 
     newest = instance.fetch_materializations(key, limit=1).records[0].storage_id
     assert latest_materializations(instance, key, None)[None].storage_id == newest
+
+
+@pytest.mark.parametrize("read_only", [True, False])
+def test_a_web_server_may_change_something_unless_it_only_shows(
+    instance: dg.DagsterInstance, tmp_path: Path, *, read_only: bool
+) -> None:
+    file = tmp_path / "workspace.yaml"
+    file.write_text("load_from: []")
+    with workspace_of(file, read_only=read_only) as context:
+        assert context.instance.root_directory == instance.root_directory
+        permissions = context.create_request_context().permissions
+        assert permissions["launch_pipeline_execution"].enabled is not read_only
+        assert any(each.enabled for each in permissions.values()) is not read_only
