@@ -75,13 +75,19 @@ class Runner:
         self.plan = Plan(graph, Store.open(home.store), home.branch)
         self.summary = Summary()
         self._progress = progress
+        self._interrupted: Callable[[], bool] = lambda: False
 
     def run(self, asked: Asked) -> Summary:
         """Bring what was asked for up to date.
 
         Raises:
             UserError: a batch, stage or release that does not exist.
+            KeyboardInterrupt: somebody asked this process to stop.
         """
+        with _interrupts() as self._interrupted:
+            return self._run(asked)
+
+    def _run(self, asked: Asked) -> Summary:
         if self.home.branch == "main" and not self.home.dagster_is_made:
             mark_everything(self.home, self.plan.store)
         batches = self._batches(asked)
@@ -183,6 +189,7 @@ class Runner:
         from mlops_assets.assets.steps import LISTENER
 
         self.home.initialise_dagster()
+        self._stop_if_asked()
         keys = [dg.AssetKey(self.graph.path(stage.name)) for stage in stages]
         tags: dict[str, str] = {}
         partition: str | None = None
@@ -195,17 +202,15 @@ class Runner:
                 tags = {"dagster/asset_partition_range_start": first, "dagster/asset_partition_range_end": last}
         token = LISTENER.set(self._heard)
         try:
-            with _interrupts() as interrupted:
-                result = self._job.execute_in_process(
-                    instance=self._instance,
-                    asset_selection=keys,
-                    partition_key=partition,
-                    tags=tags,
-                    run_config={"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}},
-                    raise_on_error=False,
-                )
-                if interrupted():
-                    raise KeyboardInterrupt
+            result = self._job.execute_in_process(
+                instance=self._instance,
+                asset_selection=keys,
+                partition_key=partition,
+                tags=tags,
+                run_config={"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}},
+                raise_on_error=False,
+            )
+            self._stop_if_asked()
         except DatabaseError as error:
             raise UserError(
                 f"Dagster's databases in {self.home.dagster} cannot be used: {error.orig}. No version depends on them: "
@@ -217,6 +222,10 @@ class Runner:
         self.summary.runs += 1
         if not result.success and not any(outcome.failed for outcome in self.summary.outcomes):
             self.summary.crashes += _reasons(result)
+
+    def _stop_if_asked(self) -> None:
+        if self._interrupted():
+            raise KeyboardInterrupt
 
     def _heard(self, graph: Graph, outcome: Outcome) -> None:
         self.summary.outcomes.append(outcome)
@@ -239,7 +248,7 @@ class Runner:
 
 @contextmanager
 def _interrupts() -> Iterator[Callable[[], bool]]:
-    """Whether SIGINT or SIGTERM came during the block: of these, Dagster makes a failed step, or nothing."""
+    """Whether SIGINT or SIGTERM came during the block: of these, Dagster makes a failed step, others nothing."""
     if threading.current_thread() is not threading.main_thread():
         yield lambda: False
         return

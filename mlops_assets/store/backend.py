@@ -30,6 +30,14 @@ class Entry(NamedTuple):
     modified: float
 
 
+class Mark(NamedTuple):
+    """What a place says of a file without opening it: when it was changed (nanoseconds, by its clock), number, size."""
+
+    changed: int
+    number: int
+    size: int
+
+
 Content = bytes | Callable[[BinaryIO], object]
 """A file's bytes, or a function that writes them to the file it is given."""
 
@@ -103,6 +111,15 @@ class Backend(Protocol):
         The number is the time of that, in nanoseconds since 1970, so that two changes within the grain of the clock
         look like one. None where the place keeps no such numbers.
         """
+
+    def marks(self, folder: str) -> dict[str, Mark | None] | None:
+        """Each file in a folder by name, with a mark that is another one once it was replaced; see ``listing``.
+
+        None for a file whose mark would say nothing (a link), and None for all where the place has no marks.
+        """
+
+    def clock(self) -> int | None:
+        """The time by which ``marks`` are made, now; None where nothing may be written."""
 
     def litter(self) -> Iterator[Entry]:
         """What killed writers left: files that have no name of the store. ``delete`` takes their paths."""

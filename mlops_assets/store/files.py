@@ -269,6 +269,21 @@ def read_small(path: str | Path) -> bytes:
         os.close(descriptor)
 
 
+def clock(folder: Path) -> int | None:
+    """The time that the file system gives to a file written now, in nanoseconds; None where it refuses one."""
+    temporary = _temporary(folder)
+    try:
+        make_directory(folder)
+        descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666)
+        try:
+            return os.fstat(descriptor).st_ctime_ns
+        finally:
+            os.close(descriptor)
+            os.unlink(temporary)  # noqa: PTH108
+    except OSError:
+        return None
+
+
 class _Stripe:
     """One lock file of one store, opened once per process.
 

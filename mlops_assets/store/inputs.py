@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 import orjson
 
 from mlops_assets.errors import CorruptError, NotStoredError
+from mlops_assets.store.bulk import uncollected
 from mlops_assets.store.digest import bytes_digest
 from mlops_assets.store.heads import Leaf
 from mlops_assets.store.names import segment
@@ -24,6 +25,9 @@ if TYPE_CHECKING:
     from mlops_assets.store.store import Store
 
 FORMAT = 1
+
+SHARE = 50
+"""The file is written again when one in so many of its manifests is new: before, reading those anew costs less."""
 
 Snapshot = Mapping[str, Mapping[str, Leaf]]
 """Leaves by asset and batch."""
@@ -89,6 +93,7 @@ class _Known:
         self.named = list(places)
 
 
+@uncollected()
 def differing(store: "Store", dataset: str, snapshot: Snapshot) -> tuple[Mapping[str, Any], ...]:
     """Each recorded input of a snapshot's versions that is not what the snapshot shows of that asset and partition.
 
@@ -138,9 +143,10 @@ def _inputs_of(store: "Store", dataset: str, snapshot: Snapshot) -> _Known:
         if leaf.manifest not in known.of
     ]
     if new:
-        known = known.only(leaf.manifest for leaves in snapshot.values() for leaf in leaves.values())
         known.add(dict(_read(store, new)))
-        store.backend.write(path, known.encode())
+        if len(new) * SHARE > len(known.of):
+            known = known.only(leaf.manifest for leaves in snapshot.values() for leaf in leaves.values())
+            store.backend.write(path, known.encode())
     return known
 
 

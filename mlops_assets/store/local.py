@@ -10,7 +10,7 @@ from contextlib import AbstractContextManager, suppress
 from pathlib import Path
 
 from mlops_assets.store import files
-from mlops_assets.store.backend import Content, Entry, Staged, Written
+from mlops_assets.store.backend import Content, Entry, Mark, Staged, Written
 
 
 class LocalBackend:
@@ -159,6 +159,28 @@ class LocalBackend:
             return []
         except OSError as trouble:
             files.unreadable(f"{self.url}/{folder}", trouble)
+
+    def marks(self, folder: str) -> dict[str, Mark | None] | None:
+        """See ``Backend``; a file that vanishes meanwhile is not there."""
+        found: dict[str, Mark | None] = {}
+        try:
+            with os.scandir(f"{self.url}/{folder}") as entries:
+                for entry in entries:
+                    if entry.name.startswith(".") or entry.is_dir(follow_symlinks=False):
+                        continue
+                    if not entry.is_file(follow_symlinks=False):
+                        found[entry.name] = None
+                    elif seen := _seen(entry):
+                        found[entry.name] = Mark(seen.st_ctime_ns, seen.st_ino, seen.st_size)
+        except (FileNotFoundError, NotADirectoryError):
+            return {}
+        except OSError as trouble:
+            files.unreadable(f"{self.url}/{folder}", trouble)
+        return found
+
+    def clock(self) -> int | None:
+        """See ``Backend``."""
+        return files.clock(self.root / "cache")
 
     def litter(self) -> Iterator[Entry]:
         """See ``Backend``."""

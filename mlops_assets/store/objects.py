@@ -31,7 +31,7 @@ from obstore.store import MemoryStore, from_url
 
 from mlops_assets.errors import CorruptError, StoreError
 from mlops_assets.store import files
-from mlops_assets.store.backend import Content, Entry, Staged, Written
+from mlops_assets.store.backend import Content, Entry, Mark, Staged, Written
 
 THREADS = 32
 """How many small files are asked for at once."""
@@ -323,6 +323,15 @@ class ObjectBackend:
     def stamps(self, folder: str) -> list[tuple[str, int]] | None:
         """See ``Backend``; a prefix is no thing that could change."""
         del folder
+        return None
+
+    def marks(self, folder: str) -> dict[str, Mark | None] | None:
+        """See ``Backend``; servers that make ETags of the content do, and not all list them."""
+        del folder
+        return None
+
+    def clock(self) -> int | None:
+        """See ``Backend``; there are no marks."""
         return None
 
     def litter(self) -> Iterator[Entry]:

@@ -10,6 +10,7 @@ from pathlib import Path
 from mlops_assets.errors import CorruptError, NotStoredError, StoreError
 from mlops_assets.store import trees
 from mlops_assets.store.backend import Backend
+from mlops_assets.store.bulk import uncollected
 from mlops_assets.store.digest import bytes_digest, parse_json
 from mlops_assets.store.heads import Leaf
 from mlops_assets.store.manifest import Manifest
@@ -57,6 +58,7 @@ class Records:
         found = [read_manifest(data, id_, self.where(path)) for id_, path, data in self._records(asset, batch)]
         return sorted(found, key=lambda manifest: (manifest.when, manifest.id), reverse=True)
 
+    @uncollected()
     def write_tree(self, asset: str, leaves: Mapping[str, Leaf]) -> str:
         """Write a tree, once; its id."""
         data = trees.encode(asset, leaves)
@@ -81,6 +83,7 @@ class Records:
         self._trees[id_] = leaves
         return leaves
 
+    @uncollected()
     def _tree(self, id_: str) -> dict[str, Leaf]:
         path = tree_path(id_)
         try:

@@ -24,8 +24,10 @@ from mlops_assets.errors import ConflictError, CorruptError, NotStoredError, Ref
 from mlops_assets.store.backend import Backend, backend_at
 from mlops_assets.store.blobs import Blobs, called
 from mlops_assets.store.branches import MAIN, Branch, Protection
+from mlops_assets.store.bulk import uncollected
 from mlops_assets.store.digest import bytes_digest, json_digest
 from mlops_assets.store.heads import Head, Leaf, Move, read_leaf
+from mlops_assets.store.listing import look
 from mlops_assets.store.manifest import Kind, Manifest
 from mlops_assets.store.names import asset_path, segment, text, version_name
 from mlops_assets.store.records import FROM_ANOTHER, manifest_path
@@ -156,6 +158,7 @@ class Store(Blobs):
         """What readers of a branch see of a batch, or None. Raises ``NotStoredError`` for an unknown branch."""
         return _visible(self._own_head(branch, asset, batch)[0] or self._base_head(branch, asset, batch))
 
+    @uncollected()
     def heads(self, branch: str, asset: str) -> dict[str, Head]:
         """What readers of a branch see of each batch of an asset, in the order of the batches' names."""
         base = self.branch(branch).base.get(asset)
@@ -166,17 +169,16 @@ class Store(Blobs):
         found.update((head.batch, head) for head in own)
         return {batch: found[batch] for batch in sorted(found) if found[batch].manifest}
 
+    @uncollected()
     def leaves(self, branch: str, asset: str) -> dict[str, Leaf]:
         """What a tree would say of an asset on a branch now."""
         base = self.branch(branch).base.get(asset)
         found = dict(self.tree(base)) if base else {}
-        for name, path, data in self._own_files(branch, asset):
-            batch = text(name)
-            leaf = self.read_leaf(data, path, asset, batch)
+        for name, (leaf, _) in look(self, branch, asset).items():
             if leaf:
-                found[batch] = leaf
+                found[text(name)] = leaf
             else:
-                found.pop(batch, None)
+                found.pop(text(name), None)
         return {batch: found[batch] for batch in sorted(found)}
 
     def read_leaf(self, data: bytes, path: str, asset: str, batch: str) -> Leaf | None:
