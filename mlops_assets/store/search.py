@@ -53,7 +53,8 @@ class Search:
         """Look through everything."""
         self._read()
         keyed = [manifest for manifest in self.manifests.values() if self.people.in_table(manifest)]
-        if not keyed:
+        # tables with nothing but text would be searched for a column that is misspelt
+        if not any(set(self.people.columns).issubset(dict(manifest.schema)) for manifest in keyed):
             raise NotStoredError(
                 f"No asset of {self.dataset} has the column(s) {', '.join(self.people.columns)}: nothing was searched. "
                 f"Its tables have: {', '.join(self._columns()) or 'no columns'}."

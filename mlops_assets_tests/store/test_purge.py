@@ -359,6 +359,14 @@ def test_requests_that_cannot_be(
     assert contents(store) == before
 
 
+def test_a_misspelt_column_is_refused_beside_tables_that_hold_records_as_text(store: Store) -> None:
+    commit(store, CLEANED, BATCH, pa.table({"person": [KEY], "_text": [f"{KEY};1"]}))
+    before = contents(store)
+    with pytest.raises(NotStoredError, match=r"No asset of shop has the column\(s\) persona: nothing was searched"):
+        purge(store, "shop", [{"persona": str(KEY)}], basis=BASIS, dry=False, texts=("_text",))
+    assert contents(store) == before
+
+
 def test_unknown_datasets_and_purges(store: Store) -> None:
     commit(store, CLEANED, BATCH, pa.table({"person": [KEY, 1]}))
     with pytest.raises(NotStoredError, match=r"There is no dataset 'shoe' .*; there is: shop\."):
