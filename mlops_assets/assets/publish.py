@@ -182,7 +182,10 @@ class Session:
             return self._refused(Outcome(stage.name, batch, "refused", sentences=error.sentences))
         else:
             verdicts = tuple(self._bench.audit(stage, batch, resolution.inputs, made))
-        stored = self.store.put(self.graph.asset(stage.name), batch, stage.kind, made.value) if made else None
+        shown, stored = self.plan.heads(stage.name).get(batch), None
+        if made:
+            known = shown.leaf if shown else None
+            stored = self.store.put(self.graph.asset(stage.name), batch, stage.kind, made.value, known=known)
         if stored:
             self._bench.published(self.graph.asset(stage.name), batch, stored.version)
         manifest = Manifest(

@@ -166,12 +166,13 @@ class LocalBackend:
         try:
             with os.scandir(f"{self.url}/{folder}") as entries:
                 for entry in entries:
-                    if entry.name.startswith(".") or entry.is_dir(follow_symlinks=False):
+                    if entry.name.startswith("."):
                         continue
-                    if not entry.is_file(follow_symlinks=False):
+                    if entry.is_file(follow_symlinks=False):
+                        if seen := _seen(entry):
+                            found[entry.name] = Mark(seen.st_ctime_ns, seen.st_ino, seen.st_size)
+                    elif not entry.is_dir(follow_symlinks=False):
                         found[entry.name] = None
-                    elif seen := _seen(entry):
-                        found[entry.name] = Mark(seen.st_ctime_ns, seen.st_ino, seen.st_size)
         except (FileNotFoundError, NotADirectoryError):
             return {}
         except OSError as trouble:

@@ -485,7 +485,8 @@ def _coded(column: "pa.ChunkedArray") -> "tuple[Ints, int]":
         return _coded_list(column)
     coded = column.dictionary_encode("encode")
     size = len(coded.chunk(0).dictionary) if coded.num_chunks else 0
-    parts = [chunk.indices.to_numpy().astype(np.int64, copy=False) for chunk in coded.chunks]
+    # not to_numpy: it imports pandas
+    parts = [np.from_dlpack(chunk.indices).astype(np.int64, copy=False) for chunk in coded.chunks]
     return (np.concatenate(parts) if parts else np.zeros(0, np.int64)), max(1, size)
 
 

@@ -709,6 +709,7 @@ class _Look:
             )
             return
         from mlops_assets.store import delta
+
         for asset in names:
             folder = f"data/{asset_path(asset)}"
             try:
