@@ -672,7 +672,8 @@ def test_who_is_stopped_leaves_what_a_kill_leaves(bench: Bench, name: str, sign:
     kill = Kill(bench, name)
     work = bench.reset()
     changes = sum(what in {"link", "rename", "mkdir"} for what in operations(work, lambda: kill.verb.run(work)))
-    for number in (2, changes // 2, changes - 1):
+    # threads that copy make one folder more or less: the last places may not come
+    for number in (2, changes // 2, changes * 4 // 5):
         work = bench.reset()
         place = Place(work)
         said = place.typed(
