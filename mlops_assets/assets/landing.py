@@ -184,8 +184,3 @@ class Landing:
 
             self._batches_in[known] = tuple(batches_in(self._contract, source, Delivery(delivered.name, path)))
         return self._batches_in[known]
-
-
-def sources_of(contract: Contract, kind: str) -> Mapping[str, Source]:
-    """The sources of one kind by name."""
-    return {name: source for name, source in contract.sources.items() if source.kind == kind}

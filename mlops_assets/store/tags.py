@@ -27,8 +27,8 @@ class Tag:
 
     ``git`` is ``{"commit", "dirty"}`` of the project that made the tag, ``environment`` the digest of its environment,
     ``configuration`` plain JSON that the caller gave. ``differing`` names each recorded input of a tagged version that
-    is not the tagged one: ``asset``, ``partition``, ``input``, ``input_partition``, ``recorded`` and ``tagged``
-    versions (None: absent). ``who`` and ``when`` are records, never part of a version.
+    is not the tagged one: ``input``, ``partition``, the ``recorded`` and the ``tagged`` version (None: absent), and
+    ``used_by``, the batches by asset that stand on it. ``who`` and ``when`` are records, never part of a version.
     """
 
     name: str
