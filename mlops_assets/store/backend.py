@@ -105,6 +105,15 @@ class Backend(Protocol):
     def children(self, folder: str) -> tuple[list[str], list[str]]:
         """The names of the folders and of the files in a folder, each sorted; both empty when there is none."""
 
+    def folders(self, folder: str) -> tuple[list[str], bool]:
+        """The names of the folders in a folder, sorted, and whether there are files in it too."""
+
+    def touched(self, folder: str) -> int | None:
+        """When a file last came into a folder or went: nanoseconds since 1970, by the clock of ``clock``.
+
+        A file that took the place of another came. 0 when there is no such folder, None where the place does not know.
+        """
+
     def stamps(self, folder: str) -> list[tuple[str, int]] | None:
         """Each folder in a folder, with a number that is another one after a file came into it, or went.
 
@@ -119,7 +128,7 @@ class Backend(Protocol):
         """
 
     def clock(self) -> int | None:
-        """The time by which ``marks`` are made, now; None where nothing may be written."""
+        """The time by which ``marks`` and ``touched`` are made, now; None where nothing may be written."""
 
     def litter(self) -> Iterator[Entry]:
         """What killed writers left: files that have no name of the store. ``delete`` takes their paths."""

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from mlops_assets.store.branches import MAIN
 from mlops_assets.store.heads import Leaf
+from mlops_assets.store.manifest import Manifest
 from mlops_assets.store.refs import View, view
 from mlops_assets.store.remembered import Remembered
 from mlops_assets.store.targets import ADDRESS, Finder
@@ -44,6 +45,16 @@ def compared(store: "Store", ref: str, branch: str = MAIN) -> View:
             if circumstances[known.made(place)].kind == "json" and models & set(known.inputs(place))
         }
     return _Behind(store, known, target.name, ref, starts)
+
+
+def behind(store: "Store", manifest: Manifest, name: str) -> View:
+    """One recorded version with all that it was made from; it may be a refused one, which no branch shows."""
+    known = Remembered(store)
+    known.learn([(manifest.asset, manifest.batch, manifest.id)])
+    known.save()
+    place = known.place(manifest.id)
+    assert place is not None
+    return _Behind(store, known, name, manifest.id, {place})
 
 
 def _has_ancestry(ref: str) -> bool:

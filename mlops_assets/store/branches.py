@@ -15,7 +15,14 @@ from mlops_assets.errors import CorruptError, StoreError
 from mlops_assets.store.digest import parse_json, sealed_json, unsealed
 
 MAIN = "main"
+SAMPLE = "sample"
+"""The first part of the names of branches that hold a sample of their datasets, such as ``sample/pr-12``."""
 FORMAT = 1
+
+
+def is_sample(branch: str) -> bool:
+    """Whether a branch of that name holds samples, and no whole data."""
+    return branch.partition("/")[0] == SAMPLE
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,7 @@ from dataclasses import asdict
 
 from mlops_assets.errors import ConflictError, RefusedError, StoreError
 from mlops_assets.store import refs
-from mlops_assets.store.branches import FORMAT, MAIN, Branch, Protection
+from mlops_assets.store.branches import FORMAT, MAIN, SAMPLE, Branch, Protection, is_sample
 from mlops_assets.store.changes import open_changes, told
 from mlops_assets.store.digest import bytes_digest, sealed_json
 from mlops_assets.store.freezing import freeze
@@ -27,29 +27,32 @@ _WORDS = {"HEAD"}
 
 
 def create_branch(
-    store: Store, name: str, source_ref: str = MAIN, *, current: str = MAIN, message: str = "", who: str = ""
+    store: Store, name: str, source_ref: str | None = MAIN, *, current: str = MAIN, message: str = "", who: str = ""
 ) -> Branch:
-    """Start a branch from what a reference shows (see ``refs``; ``current`` is the branch that ``.`` means).
+    """Start a branch from what a reference shows (see ``refs``; ``current`` is the branch that ``.`` means), or empty.
 
-    Copies neither data nor heads. Raises ``StoreError`` for a name that a branch cannot have or that is taken by a
-    branch or tag, ``NotStoredError`` for an unknown source, ``ConflictError`` for one that does not stand still.
+    With None as ``source_ref`` it shows nothing yet. Copies neither data nor heads. Raises ``StoreError`` for a name
+    that a branch cannot have or that is taken by a branch or tag, or that would mix a sample and whole data (see
+    ``refuse_mixing``), ``NotStoredError`` for an unknown source, ``ConflictError`` for one that does not stand still.
     """
     _check_name(store, name)
-    view = refs.view(store, source_ref, current)
-    if view.kind == "version":
+    view = None if source_ref is None else refs.view(store, source_ref, current)
+    if view and view.kind == "version":
         raise StoreError(
             f"{source_ref} is one version of one batch, and a branch starts from all heads of a branch, tag or moment; "
             f"name one of those."
         )
-    base = _base(store, view)
+    if view:
+        refuse_mixing(store, view, name)
+    base = _base(store, view) if view else {}
     branch = Branch(
         name=name,
         base=base,
-        source=view.name,
+        source=view.name if view else "",
         who=who or account(),
         when=now(),  # after every move that the base shows
         message=message,
-        parent=parent_of(store, view),
+        parent=parent_of(store, view) if view else "",
     )
     with store.backend.hold(f"branch {name}"):
         if store.backend.stat(branch_path(name)) is None:
@@ -123,6 +126,23 @@ def parent_of(store: Store, view: refs.View) -> str:
         return read_tag(store, name).branch
     # a remote's branch is not the one of that name here
     return view.ref.rpartition("@")[0] if view.kind == "time" else ""
+
+
+def refuse_mixing(store: Store, view: refs.View, branch: str) -> None:
+    """Raise ``StoreError`` where a branch would show whole data beside a sample, or the other way round."""
+    name = view.ref.partition("/")[2] if view.kind == "remote" else parent_of(store, view)
+    if not name or is_sample(name) == is_sample(branch):
+        return
+    holds = "a sample" if is_sample(name) else "whole data"
+    advice = (
+        f"start one with nothing in it: mlops-assets branch {SAMPLE}/NAME --empty"
+        if is_sample(branch)
+        else f"make the whole of it there: mlops-assets --branch {branch} run"
+    )
+    raise StoreError(
+        f"{view.name} holds {holds} and {branch} {'a sample' if is_sample(branch) else 'whole data'} (branches called "
+        f"{SAMPLE} or {SAMPLE}/NAME hold samples), and the two never mix; {advice}"
+    )
 
 
 # --- inside ----------------------------------------------------------------------------------------------------------

@@ -119,6 +119,14 @@ class Ledger:
                 return
             self._append(data, path)
 
+    def holds(self, seq: int, attempt: str) -> bool:
+        """Whether the entry of this number is the one that bears this ``attempt``; reads that entry alone."""
+        path = entry_path(self._dataset, seq)
+        try:
+            return Delivery.decode(self._store.backend.read(path), self._store.where(path)).attempt == attempt
+        except FileNotFoundError:
+            return False
+
     def newest(self, source: str, name: str) -> Delivery | None:
         """What a name brought last."""
         self._ensure_read()
@@ -143,6 +151,10 @@ class Ledger:
                 found[entry.source, entry.name] = entry
         return found
 
+    def path(self, entry: Delivery) -> Path:
+        """A local file that holds what an entry brought, never to be written to; raises ``CorruptError``."""
+        return self._store.file(entry.blob)
+
     def record(
         self, source: str, name: str, data: bytes | Path, *, place: str, batches: Iterable[str] = (), who: str = ""
     ) -> Recorded:
@@ -151,7 +163,14 @@ class Ledger:
         ``place`` is the batch under which the bytes are kept. Raises ``PurgedError`` for bytes that were erased,
         ``StoreError`` when the file cannot be kept.
         """
-        blob = self._store.put_bytes(source, place, data)
+        return self.enter(source, name, self.keep(source, place, data), batches=batches, who=who)
+
+    def keep(self, source: str, place: str, data: bytes | Path) -> Blob:
+        """Keep a file's bytes without entering it; raises as ``record``."""
+        return self._store.put_bytes(source, place, data)
+
+    def enter(self, source: str, name: str, blob: Blob, *, batches: Iterable[str] = (), who: str = "") -> Recorded:
+        """Enter a file whose bytes are kept already; as ``record``."""
         while True:
             before = self.newest(source, name)
             if before and before.blob.sha256 == blob.sha256:

@@ -1,7 +1,7 @@
 """Writing to a local directory so that a crash, a kill or a full disk never leaves half a file under a final name.
 
 What belongs here: whole-file writes (temporary file, every byte, fsync, rename, fsync of the directory) and the locks
-under which a head moves. What does not: what the files mean.
+under which a head moves. What does not: what the files mean, or how an encoder's bytes are taken (``sink``).
 
 Everything that changes the disk goes through ``os.open``, ``os.write``, ``os.fsync``, ``os.replace``, ``os.link``,
 ``os.mkdir`` and ``os.unlink``: a test kills the process at each of them.
@@ -10,7 +10,6 @@ Everything that changes the disk goes through ``os.open``, ``os.write``, ``os.fs
 import errno
 import fcntl
 import hashlib
-import io
 import os
 import stat
 import time
@@ -24,12 +23,13 @@ from typing import BinaryIO, NoReturn
 
 from mlops_assets.errors import StoreError
 from mlops_assets.store.backend import Content, Written
+from mlops_assets.store.sink import Sink
 
 STRIPES = 64
 TIMEOUT = 30.0
 """Seconds to wait for another process that moves a head; a move takes milliseconds."""
 
-_CHUNK = 1 << 20
+_SMALL, _CHUNK = 1 << 14, 1 << 20
 
 _SHARED = stat.S_ISGID | stat.S_IWGRP
 """A folder with these bits belongs to a group: what is made in it is the group's to write, whatever the umask says."""
@@ -80,35 +80,6 @@ def unreadable(path: str | Path, trouble: OSError) -> NoReturn:
     if reason is None:
         raise trouble
     raise StoreError(f"{path} could not be read: {reason}.") from trouble
-
-
-class _Sink(io.RawIOBase):
-    """A file that encoders write to: every byte is written, counted and hashed."""
-
-    def __init__(self, descriptor: int) -> None:
-        self._descriptor = descriptor
-        self._sha256 = hashlib.sha256()
-        self._size = 0
-
-    def writable(self) -> bool:
-        return True
-
-    def tell(self) -> int:
-        return self._size
-
-    def write(self, data: object) -> int:
-        view = memoryview(data).cast("B")  # type: ignore[arg-type]
-        done = 0
-        # on a full disk os.write may write a part and report no error
-        while done < len(view):
-            done += os.write(self._descriptor, view[done:])
-        self._sha256.update(view)
-        self._size += done
-        return done
-
-    @property
-    def written(self) -> Written:
-        return Written(self._size, self._sha256.hexdigest())
 
 
 def sync_directory(path: Path) -> None:
@@ -200,15 +171,19 @@ def staged(path: Path, content: Content) -> Iterator[Staged]:
         with sentences(path):
             try:
                 _share(descriptor, path.parent)
-                sink = _Sink(descriptor)
-                if isinstance(content, bytes):
-                    sink.write(content)
-                else:
-                    content(sink)  # type: ignore[arg-type]
+                sink = Sink(descriptor)
+                try:
+                    if isinstance(content, bytes):
+                        sink.write(content)
+                    else:
+                        content(sink)  # type: ignore[arg-type]
+                    written = sink.finish()
+                finally:
+                    sink.stop()
                 os.fsync(descriptor)
             finally:
                 os.close(descriptor)
-        yield Staged(temporary, path, sink.written)
+        yield Staged(temporary, path, written)
     finally:
         # usually gone already; a disk that failed meanwhile keeps it, and gc sweeps what has no name
         with suppress(OSError):
@@ -258,8 +233,9 @@ def read_small(path: str | Path) -> bytes:
     """A small file's bytes, in as few system calls as can be; raises ``FileNotFoundError``."""
     descriptor = os.open(path, os.O_RDONLY)
     try:
-        data = os.read(descriptor, 1 << 16)
-        if len(data) < 1 << 16:
+        # asked for more, os.read would take fresh memory from the system for each of many files
+        data = os.read(descriptor, _SMALL)
+        if len(data) < _SMALL:
             return data
         parts = [data]
         while block := os.read(descriptor, _CHUNK):

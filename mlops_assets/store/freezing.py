@@ -1,25 +1,40 @@
 """Freezing: one picture of all heads of a branch, as trees, though others move them meanwhile.
 
 What belongs here: reading heads until nothing moved while they were read, and the trees of what was seen. What does
-not: what the trees are for (a branch's base in ``merging``, a tag in ``snapshots``).
+not: what the trees are for (a branch's base in ``merging``, a tag in ``snapshots``), reading a folder (``listing``).
+
+Every head is looked at, then the place is asked what may have moved since, and that is read again, until a round shows
+what was known. All of it stood there when that round began:
+
+* Where the place says when files were changed, a folder that was changed before the first look, and not since, holds
+  what it held; a head moves by a file that comes into its folder. In other folders, a file with the mark of the first
+  look holds what it held (see ``listing``). "Before" is by the clock of the place, which is asked first; what is not
+  surely older counts as changed.
+* Elsewhere, a file that is older than the first look by far holds what it held.
+* Whatever else is there was read before that round, and in it, and had the same bytes: every move has bytes of its own.
 """
 
 import time
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Mapping
+from typing import Protocol
 
 from mlops_assets.errors import ConflictError
+from mlops_assets.store.backend import Mark
 from mlops_assets.store.bulk import uncollected
 from mlops_assets.store.heads import Leaf
-from mlops_assets.store.listing import Seen, look
+from mlops_assets.store.listing import look, settled
 from mlops_assets.store.names import asset_path, segment, text
 from mlops_assets.store.store import Store
 
 PATIENCE = 60.0
 """Seconds to wait for a moment in which nothing moves; a round takes as long as listing the heads."""
 
-_SKEW, _SKEW_AFAR = 60.0, 900.0
-"""Seconds by which the clock of a disk (or its server) and of an object store may be behind ours; a request to an
-object store that is further off is refused. What moved since then is read a second time."""
+_SKEW = 900.0
+"""Seconds by which the clock of an object store may be behind ours; a request to one that is further off is refused.
+What moved since then is read a second time."""
+
+_Names = dict[str, Collection[str]]
+"""Names of files by folder."""
 
 
 @uncollected()
@@ -34,76 +49,176 @@ def freeze(store: Store, branch: str, assets: Collection[str] | None = None) -> 
     trees: dict[str, str] = {}
     for asset in sorted({*base, *own} if assets is None else {*assets} & {*base, *own}):
         leaves = dict(store.tree(base[asset])) if asset in base else {}
-        for batch, leaf in own.get(asset, {}).items():
+        for name, leaf in own.get(asset, {}).items():
             if leaf:
-                leaves[batch] = leaf
+                leaves[text(name)] = leaf
             else:
-                leaves.pop(batch, None)
+                leaves.pop(text(name), None)
         if leaves:
             trees[asset] = store.write_tree(asset, leaves)
     return trees
 
 
 def _picture(store: Store, branch: str, assets: Collection[str] | None) -> dict[str, dict[str, Leaf | None]]:
-    """What the branch's own heads show at one moment, by asset and batch; None for one that was taken away.
-
-    In the last round, what is older than the first look has not moved since, and what is younger was read twice and
-    showed the same: every move has bytes of its own. So all of it stood there when that round began. What is young and
-    was taken from the index, without its bytes, takes a round more.
-    """
-    started = time.time()
+    """What the branch's own heads show at one moment, by asset and the names of files; None: taken away."""
     deadline = time.monotonic() + PATIENCE
-    young = started - (_SKEW_AFAR if "://" in store.backend.url else _SKEW)
     top = f"heads/{segment(branch)}"
-    of = {f"{top}/{asset_path(asset)}": asset for asset in (_assets(store, top) if assets is None else assets)}
-    seen = {f"{folder}/{name}": head for folder in of for name, head in look(store, branch, of[folder]).items()}
+    wanted = None if assets is None else [f"{top}/{asset_path(asset)}" for asset in assets]
+    afar = store.backend.touched(top) is None
+    watch: _Watch = _Dated(store, top, wanted) if afar else _Marked(store, top, wanted)
+    seen: dict[str, dict[str, Leaf | None]] = {}
+    read: dict[str, bytes] = {}
+    for folder in watch.folders():
+        found = look(store, branch, _asset(top, folder))
+        seen[folder] = found.leaves
+        read |= {f"{folder}/{name}": data for name, data in found.data.items()}
+        watch.looked(folder, found.marks)
     while True:
-        there: set[str] = set()
-        again: list[str] = []
-        for entry in (entry for folder in ([top] if assets is None else of) for entry in store.backend.entries(folder)):
-            if assets is not None and entry.path.rpartition("/")[0] not in of:
-                continue  # an asset whose name continues this one's
-            there.add(entry.path)
-            if entry.modified >= young or entry.path not in seen:
-                again.append(entry.path)
-        found = dict(zip(again, store.backend.read_many(again), strict=True))
-        moved = {path: data for path, data in found.items() if path not in seen or data != seen[path].data}
-        if there == seen.keys() and not moved:
-            return _leaves(top, seen)
+        there, again = watch.again(seen)
+        data_of = dict(zip(again, store.backend.read_many(again), strict=True))
+        # what was taken from the index has no bytes yet, and takes a round more
+        moved = {
+            path: data
+            for path, data in data_of.items()
+            if data is None or data != read.get(path) or not _is_in(seen, path)
+        }
+        if not moved and all(seen.get(folder, {}).keys() == set(names) for folder, names in there.items()):
+            return {_asset(top, folder): leaves for folder, leaves in seen.items() if leaves}
         if time.monotonic() > deadline:
             raise ConflictError(
                 f"The heads of branch {branch} did not stand still for a moment in {PATIENCE:g} s; "
                 "wait until the runs on it have ended, then do this again."
             )
+        for folder, names in there.items():
+            leaves = seen.get(folder, {})
+            seen[folder] = {name: leaves[name] for name in names if name in leaves}
         for path, data in moved.items():
+            folder, _, name = path.rpartition("/")
             if data is None:
-                there.discard(path)
+                seen[folder].pop(name, None)
             else:
-                seen[path] = _decoded(store, top, path, data)
-        seen = {path: head for path, head in seen.items() if path in there}
+                seen[folder][name] = store.read_leaf(data, path, _asset(top, folder), text(name))
+                read[path] = data
 
 
-def _assets(store: Store, top: str) -> Iterator[str]:
-    """What may be an asset of a branch: every folder under its heads."""
-    waiting = [f"{top}/{name}" for name in store.backend.children(top)[0]]
-    while waiting:
-        folder = waiting.pop()
-        yield _asset(top, folder)
-        waiting += [f"{folder}/{name}" for name in store.backend.children(folder)[0]]
+class _Watch(Protocol):
+    """Knows which heads may have moved since they were looked at."""
+
+    def folders(self) -> Iterator[str]:
+        """The folders to look at; each is looked at before the next one is asked for."""
+
+    def looked(self, folder: str, marks: Mapping[str, Mark | None] | None) -> None:
+        """Take note of a look."""
+
+    def again(self, seen: Mapping[str, Collection[str]]) -> tuple[_Names, list[str]]:
+        """The files that are there now, in folders where something may have moved, and paths of those to be read."""
+
+
+class _Marked:
+    """In a place that marks files and folders by its clock."""
+
+    def __init__(self, store: Store, top: str, wanted: list[str] | None) -> None:
+        self._backend = store.backend
+        self._top, self._wanted = top, wanted
+        self._clock = store.backend.clock()
+        self._touched: dict[str, int | None] = {}
+        self._marks: dict[str, Mapping[str, Mark | None]] = {}
+
+    def folders(self) -> Iterator[str]:
+        """See ``_Watch``: a folder's time is taken before anything in it is looked at."""
+        for folder in self._under([self._top]) if self._wanted is None else self._wanted:
+            self._touched[folder] = self._backend.touched(folder)
+            if folder != self._top:
+                yield folder
+
+    def looked(self, folder: str, marks: Mapping[str, Mark | None] | None) -> None:
+        """See ``_Watch``."""
+        self._marks[folder] = marks or {}
+
+    def again(self, seen: Mapping[str, Collection[str]]) -> tuple[_Names, list[str]]:
+        """See ``_Watch``."""
+        del seen
+        there: _Names = {}
+        again: list[str] = []
+        for folder in self._moving():
+            marks = (self._backend.marks(folder) or {}) if folder != self._top else {}
+            there[folder] = marks.keys()
+            known = self._marks.get(folder, {})
+            again += [
+                f"{folder}/{name}"
+                for name, mark in marks.items()
+                if mark is None or mark != known.get(name) or not self._settled(mark.changed)
+            ]
+        return there, again
+
+    def _moving(self) -> Iterator[str]:
+        """Folders that are not surely as they were, and new ones."""
+        for folder, before in list(self._touched.items()):
+            if before is not None and self._settled(before) and self._backend.touched(folder) == before:
+                continue
+            yield folder
+            if self._wanted is None:
+                new = [below for below in self._below(folder) if below not in self._touched]
+                for below in self._under(new):
+                    self._touched[below] = self._backend.touched(below)
+                    yield below
+
+    def _under(self, waiting: list[str]) -> Iterator[str]:
+        """Folders and all that are in them; what is in one is listed after it was yielded."""
+        while waiting:
+            folder = waiting.pop()
+            yield folder
+            waiting += self._below(folder)
+
+    def _below(self, folder: str) -> list[str]:
+        return [f"{folder}/{name}" for name in self._backend.folders(folder)[0]]
+
+    def _settled(self, changed: int) -> bool:
+        return self._clock is not None and settled(changed, self._clock)
+
+
+class _Dated:
+    """In a place that says of each file alone when it was written, by a clock that is not ours."""
+
+    def __init__(self, store: Store, top: str, wanted: list[str] | None) -> None:
+        self._backend = store.backend
+        self._top, self._wanted = top, wanted
+        self._tops = [top] if wanted is None else wanted
+        self._young = time.time() - _SKEW
+
+    def folders(self) -> Iterator[str]:
+        """See ``_Watch``."""
+        if self._wanted is not None:
+            yield from self._wanted
+            return
+        waiting = [self._top]
+        while waiting:
+            folder = waiting.pop()
+            below = [f"{folder}/{name}" for name in self._backend.folders(folder)[0]]
+            yield from below
+            waiting += below
+
+    def looked(self, folder: str, marks: Mapping[str, Mark | None] | None) -> None:
+        """See ``_Watch``; there is nothing to note."""
+
+    def again(self, seen: Mapping[str, Collection[str]]) -> tuple[_Names, list[str]]:
+        """See ``_Watch``."""
+        there: dict[str, list[str]] = {folder: [] for folder in seen}
+        again: list[str] = []
+        for entry in (entry for folder in self._tops for entry in self._backend.entries(folder)):
+            folder, _, name = entry.path.rpartition("/")
+            if self._wanted is not None and folder not in there:
+                continue  # an asset whose name continues this one's
+            there.setdefault(folder, []).append(name)
+            if entry.modified >= self._young or name not in seen.get(folder, ()):
+                again.append(entry.path)
+        return dict(there), again
+
+
+def _is_in(seen: Mapping[str, Collection[str]], path: str) -> bool:
+    folder, _, name = path.rpartition("/")
+    return name in seen.get(folder, ())
 
 
 def _asset(top: str, folder: str) -> str:
     return "/".join(text(part) for part in folder[len(top) + 1 :].split("/"))
-
-
-def _decoded(store: Store, top: str, path: str, data: bytes) -> Seen:
-    folder, _, name = path.rpartition("/")
-    return Seen(store.read_leaf(data, path, _asset(top, folder), text(name)), data)
-
-
-def _leaves(top: str, seen: dict[str, Seen]) -> dict[str, dict[str, Leaf | None]]:
-    leaves: dict[str, dict[str, Leaf | None]] = {}
-    for path, head in seen.items():
-        folder, _, name = path.rpartition("/")
-        leaves.setdefault(folder, {})[text(name)] = head.leaf
-    return {_asset(top, folder): found for folder, found in leaves.items()}

@@ -38,7 +38,7 @@ _Named = tuple[str, str, str | None]
 
 @dataclass
 class _Known:
-    """The inputs of manifests; each input is written down once, ``of`` gives its places by manifest id."""
+    """The inputs of manifests; ``of`` gives the places in ``named`` by manifest id. In a file each stands once."""
 
     named: list[_Named] = field(default_factory=list)
     of: dict[str, list[int]] = field(default_factory=dict)
@@ -78,19 +78,16 @@ class _Known:
     def only(self, manifests: Iterable[str]) -> "_Known":
         """What is known of some manifests alone."""
         kept = _Known()
-        places: dict[int, int] = {}
-        for manifest in manifests:
-            if manifest in self.of:
-                kept.of[manifest] = [places.setdefault(place, len(places)) for place in self.of[manifest]]
-        kept.named = [self.named[place] for place in places]
+        kept.add({manifest: [self.named[place] for place in self.of[manifest]] for manifest in manifests})
         return kept
 
     def add(self, inputs: Mapping[str, Iterable[_Named]]) -> None:
-        """Take over what more manifests say."""
-        places = {named: place for place, named in enumerate(self.named)}
+        """Take over what more manifests say; what was known before is not searched for the same inputs."""
+        start = len(self.named)
+        places: dict[_Named, int] = {}
         for manifest, items in inputs.items():
-            self.of[manifest] = [places.setdefault(item, len(places)) for item in items]
-        self.named = list(places)
+            self.of[manifest] = [start + places.setdefault(item, len(places)) for item in items]
+        self.named += places
 
 
 @uncollected()
@@ -102,25 +99,28 @@ def differing(store: "Store", dataset: str, snapshot: Snapshot) -> tuple[Mapping
     that led to them; inputs that belong to another dataset are not looked at.
     """
     known = _inputs_of(store, dataset, snapshot)
-    stale: dict[int, str | None] = {}
-    for place, (asset, partition, version) in enumerate(known.named):
-        if asset.partition("/")[0] == dataset:
-            leaf = snapshot.get(asset, {}).get(partition)
-            tagged = leaf.version if leaf else None
-            if tagged != version:
-                stale[place] = tagged
+
+    def tagged_of(asset: str, partition: str) -> str | None:
+        leaf = snapshot.get(asset, {}).get(partition)
+        return leaf.version if leaf else None
+
+    ours = {asset for asset, _, _ in known.named if asset.partition("/")[0] == dataset}
+    stale = {
+        place
+        for place, (asset, partition, version) in enumerate(known.named)
+        if asset in ours and tagged_of(asset, partition) != version
+    }
     if not stale:
         return ()
-    used: dict[int, dict[str, list[str]]] = {}
+    used: dict[_Named, dict[str, list[str]]] = {}
     for asset, leaves in snapshot.items():
         for batch, leaf in leaves.items():
             for place in known.of[leaf.manifest]:
                 if place in stale:
-                    used.setdefault(place, {}).setdefault(asset, []).append(batch)
+                    used.setdefault(known.named[place], {}).setdefault(asset, []).append(batch)
     found = []
-    for place, users in used.items():
-        asset, partition, version = known.named[place]
-        record = {"input": asset, "partition": partition, "recorded": version, "tagged": stale[place]}
+    for (asset, partition, version), users in used.items():
+        record = {"input": asset, "partition": partition, "recorded": version, "tagged": tagged_of(asset, partition)}
         found.append({**record, "used_by": users})
     return tuple(sorted(found, key=lambda item: (item["input"], item["partition"], item["recorded"] or "")))
 
@@ -143,9 +143,11 @@ def _inputs_of(store: "Store", dataset: str, snapshot: Snapshot) -> _Known:
         if leaf.manifest not in known.of
     ]
     if new:
+        known_before = bool(known.of)
         known.add(dict(_read(store, new)))
         if len(new) * SHARE > len(known.of):
-            known = known.only(leaf.manifest for leaves in snapshot.values() for leaf in leaves.values())
+            if known_before:
+                known = known.only(leaf.manifest for leaves in snapshot.values() for leaf in leaves.values())
             store.backend.write(path, known.encode())
     return known
 

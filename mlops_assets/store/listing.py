@@ -13,6 +13,7 @@ or of another format is made again. It is written as a whole; of two writers the
 On network file systems a look is as fresh as the attributes that the system keeps, which is seconds.
 """
 
+from collections.abc import Mapping
 from contextlib import suppress
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -38,44 +39,66 @@ SHARE = 50
 YOUNG = 2_000_000_000
 """Nanoseconds: longer than a tick of any clock by which a file system marks files (FAT's is two seconds)."""
 
-
-class Seen(NamedTuple):
-    """A head: what a tree would say (None: it was taken away), and the file's bytes if it was read now."""
-
-    leaf: Leaf | None
-    data: bytes | None
+_TICK, _COARSE = 100_000_000, 10_000_000
+"""Nanoseconds: many ticks of a kernel's clock, and a number of which all times of coarser clocks are multiples."""
 
 
-_Index = dict[str, tuple[tuple[int, int, int], Leaf | None]]
-"""By the names of files: the fields of ``Mark``, which compare as it does and are made faster, and the leaf."""
+class Look(NamedTuple):
+    """A folder of heads, by the names of its files, in no order.
+
+    ``leaves`` says what a tree would say (None: the head was taken away), ``data`` the bytes of the files that were
+    read now, ``marks`` what the place said of each file before that (None where it has no marks).
+    """
+
+    leaves: dict[str, Leaf | None]
+    data: dict[str, bytes]
+    marks: Mapping[str, Mark | None] | None
 
 
-def look(store: "Store", branch: str, asset: str) -> dict[str, Seen]:
-    """A branch's own heads of an asset by the names of their files, sorted; raises as ``Store.read_leaf``."""
+class _Index(NamedTuple):
+    """What is remembered, by the names of files; the fields of ``Mark`` compare as it does, and are made faster."""
+
+    marks: dict[str, tuple[int, int, int]]
+    leaves: dict[str, Leaf | None]
+
+
+def look(store: "Store", branch: str, asset: str) -> Look:
+    """A branch's own heads of an asset; raises as ``Store.read_leaf``."""
     folder = f"heads/{segment(branch)}/{asset_path(asset)}"
     marks = store.backend.marks(folder)
     if marks is None:
-        return _read(store, asset, folder, store.backend.children(folder)[1])
-    index = _load(store, folder) if len(marks) > FEW else {}
+        return Look(*_read(store, asset, folder, store.backend.children(folder)[1]), None)
+    index = _load(store, folder) if len(marks) > FEW else _Index({}, {})
     new = _new(marks, index)
-    settled = None
+    old = None
     if len(new) > max(FEW, len(marks) // SHARE) and (clock := store.backend.clock()) is not None:
         # what is older than this look by the clock of the place cannot get a second content under its mark
-        settled = clock - YOUNG
+        old = clock - YOUNG
         marks = store.backend.marks(folder) or {}
         new = _new(marks, index)
-    read = _read(store, asset, folder, new)
-    known = marks.keys() - set(new)
-    found = {name: read[name] if name in read else Seen(index[name][1], None) for name in sorted({*known, *read})}
-    if settled is not None:
-        fresh = {name: (mark, read[name].leaf) for name in read if (mark := marks[name]) and mark.changed < settled}
+    read, data = _read(store, asset, folder, new)
+    if not new and len(marks) == len(index.leaves):
+        return Look(index.leaves, data, marks)
+    moved = set(new)
+    known = {name: leaf for name, leaf in index.leaves.items() if name in marks and name not in moved}
+    found = known | read
+    if old is not None:
+        fresh = {name: mark for name in read if (mark := marks[name]) and mark.changed < old}
         if len(fresh) > max(FEW, len(marks) // SHARE):
+            kept = {name: index.marks[name] for name in known} | fresh
             # a store that may only be read is read in full every time
             with suppress(StoreError):
-                store.backend.write(
-                    index_path(folder), _encode(folder, {**{name: index[name] for name in sorted(known)}, **fresh})
-                )
-    return found
+                store.backend.write(index_path(folder), _encode(folder, kept, found))
+    return Look(found, data, marks)
+
+
+def settled(changed: int, clock: int) -> bool:
+    """Whether nothing that happens after ``clock`` can be marked with the time ``changed``; both in nanoseconds.
+
+    File systems note the time of their kernel's clock, which ticks at least a hundred times a second, and cut it to
+    what they can write down. A time that is no multiple of 10 ms was not cut to 10 ms, or to seconds.
+    """
+    return changed < clock - (_TICK if changed % _COARSE else YOUNG)
 
 
 def index_path(folder: str) -> str:
@@ -83,27 +106,30 @@ def index_path(folder: str) -> str:
     return f"cache/heads/{bytes_digest(folder.encode()).removeprefix('b3:')}"
 
 
-def _new(marks: dict[str, Mark | None], index: _Index) -> list[str]:
-    return sorted(name for name, mark in marks.items() if mark is None or name not in index or index[name][0] != mark)
+def _new(marks: Mapping[str, Mark | None], index: _Index) -> list[str]:
+    known = index.marks.get
+    return sorted(name for name, mark in marks.items() if mark is None or known(name) != mark)
 
 
-def _read(store: "Store", asset: str, folder: str, names: list[str]) -> dict[str, Seen]:
+def _read(store: "Store", asset: str, folder: str, names: list[str]) -> tuple[dict[str, Leaf | None], dict[str, bytes]]:
     paths = [f"{folder}/{name}" for name in names]
-    return {
-        name: Seen(store.read_leaf(data, path, asset, text(name)), data)
-        for name, path, data in zip(names, paths, store.backend.read_many(paths), strict=True)
-        if data is not None
-    }
+    leaves, read = {}, {}
+    for name, path, data in zip(names, paths, store.backend.read_many(paths), strict=True):
+        if data is not None:
+            leaves[name] = store.read_leaf(data, path, asset, text(name))
+            read[name] = data
+    return leaves, read
 
 
-def _encode(folder: str, index: _Index) -> bytes:
+def _encode(folder: str, marks: Mapping[str, tuple[int, int, int]], leaves: Mapping[str, Leaf | None]) -> bytes:
+    names = sorted(marks)
     body = orjson.dumps(
         {
             "format": FORMAT,
             "folder": folder,
-            "names": list(index),
-            "marks": list(zip(*(mark for mark, _ in index.values()), strict=True)),
-            "leaves": [tuple(leaf) if leaf else None for _, leaf in index.values()],
+            "names": names,
+            "marks": list(zip(*(marks[name] for name in names), strict=True)),
+            "leaves": [tuple(leaf) if (leaf := leaves[name]) else None for name in names],
         }
     )
     return bytes_digest(body).encode() + b"\n" + body
@@ -114,12 +140,13 @@ def _load(store: "Store", folder: str) -> _Index:
         digest, _, body = store.backend.read(index_path(folder)).partition(b"\n")
     except (FileNotFoundError, StoreError):
         # one that this account may not read is as good as none
-        return {}
+        return _Index({}, {})
     if bytes_digest(body).encode() != digest:
-        return {}
+        return _Index({}, {})
     record = orjson.loads(body)
     if record["format"] != FORMAT or record["folder"] != folder:
-        return {}
-    marks = zip(*record["marks"], strict=True)
+        return _Index({}, {})
+    names = record["names"]
     leaves = (Leaf._make(leaf) if leaf else None for leaf in record["leaves"])
-    return dict(zip(record["names"], zip(marks, leaves, strict=True), strict=True))
+    marks = zip(*record["marks"], strict=True)
+    return _Index(dict(zip(names, marks, strict=True)), dict(zip(names, leaves, strict=True)))

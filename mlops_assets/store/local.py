@@ -5,12 +5,16 @@ What belongs here: the ``Backend`` of a directory. What does not: how one file i
 
 import errno
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, suppress
+from functools import partial
 from pathlib import Path
 
 from mlops_assets.store import files
 from mlops_assets.store.backend import Content, Entry, Mark, Staged, Written
+
+_mark: Callable[[tuple[int, int, int]], Mark] = partial(tuple.__new__, Mark)
+"""``Mark``, without passing through Python: one is made for every head."""
 
 
 class LocalBackend:
@@ -146,6 +150,33 @@ class LocalBackend:
             files.unreadable(f"{self.url}/{folder}", trouble)
         return sorted(folders), sorted(names)
 
+    def folders(self, folder: str) -> tuple[list[str], bool]:
+        """See ``Backend``."""
+        folders: list[str] = []
+        files_too = False
+        try:
+            with os.scandir(f"{self.url}/{folder}") as entries:
+                for entry in entries:
+                    if entry.is_dir(follow_symlinks=False):
+                        if not entry.name.startswith("."):
+                            folders.append(entry.name)
+                    elif not files_too:
+                        files_too = not entry.name.startswith(".")
+        except (FileNotFoundError, NotADirectoryError):
+            return [], False
+        except OSError as trouble:
+            files.unreadable(f"{self.url}/{folder}", trouble)
+        return sorted(folders), files_too
+
+    def touched(self, folder: str) -> int | None:
+        """See ``Backend``."""
+        try:
+            return os.stat(f"{self.url}/{folder}").st_mtime_ns  # noqa: PTH116 - no object for a number
+        except (FileNotFoundError, NotADirectoryError):
+            return 0
+        except OSError as trouble:
+            files.unreadable(f"{self.url}/{folder}", trouble)
+
     def stamps(self, folder: str) -> list[tuple[str, int]] | None:
         """See ``Backend``."""
         try:
@@ -164,15 +195,21 @@ class LocalBackend:
         """See ``Backend``; a file that vanishes meanwhile is not there."""
         found: dict[str, Mark | None] = {}
         try:
-            with os.scandir(f"{self.url}/{folder}") as entries:
-                for entry in entries:
-                    if entry.name.startswith("."):
-                        continue
-                    if entry.is_file(follow_symlinks=False):
-                        if seen := _seen(entry):
-                            found[entry.name] = Mark(seen.st_ctime_ns, seen.st_ino, seen.st_size)
-                    elif not entry.is_dir(follow_symlinks=False):
-                        found[entry.name] = None
+            # by its number: from there a file is found without walking its whole path again
+            descriptor = os.open(f"{self.url}/{folder}", os.O_RDONLY | os.O_DIRECTORY)
+            try:
+                with os.scandir(descriptor) as entries:
+                    for entry in entries:
+                        name = entry.name
+                        if name[0] == ".":
+                            continue
+                        if entry.is_file(follow_symlinks=False):
+                            if seen := _seen(entry):
+                                found[name] = _mark((seen.st_ctime_ns, seen.st_ino, seen.st_size))
+                        elif not entry.is_dir(follow_symlinks=False):
+                            found[name] = None
+            finally:
+                os.close(descriptor)
         except (FileNotFoundError, NotADirectoryError):
             return {}
         except OSError as trouble:

@@ -25,7 +25,7 @@ from mlops_assets.errors import ConflictError, CorruptError, NotStoredError, Ref
 from mlops_assets.store import refs
 from mlops_assets.store.ancestry import History, Position, common, stands_on
 from mlops_assets.store.branches import MAIN, Branch, Protection
-from mlops_assets.store.branching import create_branch, protect, remove_branch, unprotect
+from mlops_assets.store.branching import create_branch, protect, refuse_mixing, remove_branch, unprotect
 from mlops_assets.store.changes import Change, Step, apply, open_changes, resume, told
 from mlops_assets.store.digest import parse_json, unsealed
 from mlops_assets.store.heads import Head, Leaf
@@ -273,6 +273,7 @@ def _source(store: Store, source: str, into: str, current: str) -> _Source:
     store.forget_branches()
     store.branch(into)
     view = refs.view(store, source, current)
+    refuse_mixing(store, view, into)
     name = view.ref.partition(":")[2]
     if view.kind == "branch":
         if name == into:

@@ -35,15 +35,16 @@ def segment(text: str) -> str:
         raise StoreError("A name is empty; give the dataset, stage, batch or branch a name of at least one character.")
     if text.startswith(_HIVE_NULL):
         raise StoreError(f"The name {text!r} means 'no value' to readers of hive-style folders; choose another.")
-    if any(unicodedata.category(character) in {"Cc", "Cs"} for character in text):
+    plain = _PLAIN.fullmatch(text) is not None
+    if not plain and any(unicodedata.category(character) in {"Cc", "Cs"} for character in text):
         raise StoreError(f"The name {text!r} holds a control character; remove it.")
-    if not unicodedata.is_normalized("NFC", text):
+    if not plain and not unicodedata.is_normalized("NFC", text):
         raise StoreError(
             f"The name {text!r} writes a letter and its accent as two characters, so that two names would look the "
             f"same; write it as {unicodedata.normalize('NFC', text)!r} (Unicode NFC)."
         )
     # quote() keeps "~" as well, which shells and some object stores read as a home folder
-    escaped = text if _PLAIN.fullmatch(text) else quote(text, safe="").replace("~", "%7E")
+    escaped = text if plain else quote(text, safe="").replace("~", "%7E")
     if escaped.endswith("."):
         escaped = escaped[:-1] + "%2E"
     if escaped.startswith("."):
@@ -71,6 +72,7 @@ def text(segment_: str) -> str:
     return name
 
 
+@lru_cache(maxsize=4096)
 def asset_path(asset: str) -> str:
     """The relative path of an asset such as ``flights/raw/weather``: each part escaped, joined by ``/``."""
     return "/".join(segment(part) for part in asset.split("/"))

@@ -320,6 +320,16 @@ class ObjectBackend:
         # consoles keep an empty object in a folder's own name
         return _shown(folders), _shown(names - {""})
 
+    def folders(self, folder: str) -> tuple[list[str], bool]:
+        """See ``Backend``."""
+        folders, names = self.children(folder)
+        return folders, bool(names)
+
+    def touched(self, folder: str) -> int | None:
+        """See ``Backend``; a prefix is no thing that could change."""
+        del folder
+        return None
+
     def stamps(self, folder: str) -> list[tuple[str, int]] | None:
         """See ``Backend``; a prefix is no thing that could change."""
         del folder

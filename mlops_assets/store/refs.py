@@ -50,7 +50,7 @@ _PREFIXES = ("branch", "tag", "remote")
 
 
 class View:
-    """What each batch of each asset shows under one reference; each asset is read once, when it is asked for.
+    """What each batch of each asset shows under one reference; each is read once, when it is asked for.
 
     ``name`` is for people, ``ref`` gives the same kind of view again when it is given to ``view``.
     """
@@ -111,9 +111,12 @@ class _BranchView(View):
         super().__init__(store, "branch", f"branch {branch}", f"branch:{branch}")
         store.branch(branch)
         self.branch = branch
+        self._assets: list[str] | None = None
 
     def assets(self) -> list[str]:
-        return self.store.assets(self.branch)
+        if self._assets is None:
+            self._assets = self.store.assets(self.branch)
+        return [*self._assets]
 
     def leaf(self, asset: str, batch: str) -> Leaf | None:
         if asset in self._leaves:

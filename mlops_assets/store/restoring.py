@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from mlops_assets.errors import CorruptError, NotStoredError, StoreError
 from mlops_assets.store import changes
 from mlops_assets.store.blobs import blob_path
+from mlops_assets.store.branching import refuse_mixing
 from mlops_assets.store.changes import Change, Step
 from mlops_assets.store.heads import Head, Leaf, Move
 from mlops_assets.store.records import FROM_ANOTHER, manifest_path
@@ -67,6 +68,7 @@ def plan_restore(
     gone.
     """
     shown = view(store, ref, branch) if isinstance(ref, str) else ref
+    refuse_mixing(store, shown, branch)
     here = view(store, f"branch:{branch}")
     datasets = {asset.partition("/")[0] for asset in shown.assets() if shown.leaves(asset)}
     if not datasets:

@@ -174,7 +174,7 @@ class Store(Blobs):
         """What a tree would say of an asset on a branch now."""
         base = self.branch(branch).base.get(asset)
         found = dict(self.tree(base)) if base else {}
-        for name, (leaf, _) in look(self, branch, asset).items():
+        for name, leaf in look(self, branch, asset).leaves.items():
             if leaf:
                 found[text(name)] = leaf
             else:
@@ -201,9 +201,9 @@ class Store(Blobs):
         waiting = [f"heads/{segment(branch)}"]
         while waiting:
             folder = waiting.pop()
-            folders, names = self.backend.children(folder)
+            folders, has_heads = self.backend.folders(folder)
             waiting += [f"{folder}/{name}" for name in folders]
-            if names:
+            if has_heads:
                 found.add("/".join(text(part) for part in folder.split("/")[2:]))
         return sorted(found)
 

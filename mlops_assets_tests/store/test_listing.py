@@ -4,7 +4,7 @@ import os
 import random
 import signal
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -13,7 +13,7 @@ from mlops_assets.store import Leaf, Store
 from mlops_assets.store.backend import Mark, backend_at
 from mlops_assets.store.freezing import freeze
 from mlops_assets.store.heads import Head
-from mlops_assets.store.listing import FEW, Seen, index_path, look
+from mlops_assets.store.listing import FEW, Look, index_path, look
 from mlops_assets.store.local import LocalBackend
 from mlops_assets.store.names import asset_path
 from mlops_assets.store.store import head_path
@@ -25,33 +25,38 @@ COUNT = 3 * FEW
 OLD = 3.2
 """Seconds after which a head may be remembered, with a tick of the coarsest clock."""
 
-TICK = 1_000_000_000
-
 
 class Coarse(LocalBackend):
     """A file system whose clock ticks once a second and which gives every file the same number."""
 
+    tick = 1_000_000_000
+
     def marks(self, folder: str) -> dict[str, Mark | None] | None:
         found = super().marks(folder) or {}
-        return {name: mark and Mark(mark.changed // TICK * TICK, 0, mark.size) for name, mark in found.items()}
+        return {
+            name: mark and Mark(mark.changed // self.tick * self.tick, 0, mark.size) for name, mark in found.items()
+        }
+
+    def touched(self, folder: str) -> int | None:
+        return (super().touched(folder) or 0) // self.tick * self.tick
 
     def clock(self) -> int | None:
         now = super().clock()
-        return now and now // TICK * TICK
+        return now and now // self.tick * self.tick
 
 
 def leaf(number: int) -> Leaf:
     return Leaf(f"b3:{number:064x}", f"b3:{number:064x}", ".", "json", 1, "0" * 64, number)
 
 
-def put(store: Store, batch: str, number: int | None) -> None:
+def put(store: Store, batch: str, number: int | None, asset: str = ASSET) -> None:
     """A head's file, as the store writes it, without the record of its move."""
     to = leaf(number) if number is not None else Leaf("", "", "", "", 0, "", None)
     head = Head(
-        ASSET, batch, 1, to.manifest, to.version, to.recipe, "", os.urandom(12).hex(), to.kind, to.size, to.sha256,
+        asset, batch, 1, to.manifest, to.version, to.recipe, "", os.urandom(12).hex(), to.kind, to.size, to.sha256,
         to.rows,
     )  # fmt: skip
-    place = Path(store.backend.url) / head_path("main", ASSET, batch)
+    place = Path(store.backend.url) / head_path("main", asset, batch)
     place.parent.mkdir(parents=True, exist_ok=True)
     # not Store.move: many of these are to fall into one tick of the clock
     temporary = place.parent / f".{os.getpid()}.tmp"
@@ -66,7 +71,7 @@ def plain(store: Store) -> dict[str, Leaf]:
 
 def opened(store: Store) -> set[str]:
     """The names of the heads that a look reads."""
-    return {name for name, seen in look(store, "main", ASSET).items() if seen.data is not None}
+    return set(look(store, "main", ASSET).data)
 
 
 @pytest.fixture(params=[LocalBackend, Coarse])
@@ -92,8 +97,8 @@ def test_only_what_moved_is_read_again(old: Store) -> None:
     put(old, "new", 1001)
     (Path(old.backend.url) / FOLDER / "009").unlink()
     assert opened(old) == {"007", "008", "new"}
-    assert look(old, "main", ASSET)["008"].leaf is None
-    assert "009" not in look(old, "main", ASSET)
+    assert look(old, "main", ASSET).leaves["008"] is None
+    assert "009" not in look(old, "main", ASSET).leaves
     assert old.leaves("main", ASSET) == plain(old)
     (tree,) = freeze(old, "main").values()
     assert dict(old.tree(tree)) == plain(old)
@@ -171,7 +176,8 @@ def test_a_link_is_read_every_time(old: Store, tmp_path: Path) -> None:
 def test_a_bucket_is_read_in_full() -> None:
     store = Store(backend_at("memory://listing"))
     store.move("main", ASSET, "a", leaf(1), None)
-    assert look(store, "main", ASSET) == {"a": Seen(leaf(1), store.backend.read(head_path("main", ASSET, "a")))}
+    data = store.backend.read(head_path("main", ASSET, "a"))
+    assert look(store, "main", ASSET) == Look({"a": leaf(1)}, {"a": data}, None)
 
 
 @pytest.fixture
@@ -209,8 +215,39 @@ def test_a_listing_is_what_the_heads_say_while_others_move_them(old: Store, move
             os.kill(pid, signal.SIGSTOP)
             os.waitpid(pid, os.WUNTRACED)
         listed = look(old, "main", ASSET)
-        assert {name: seen.leaf for name, seen in listed.items() if seen.leaf} == plain(old)
-        reused += sum(seen.data is None for seen in listed.values())
+        assert {name: leaf for name, leaf in listed.leaves.items() if leaf} == plain(old)
+        reused += len(listed.leaves) - len(listed.data)
         for pid in movers:
             os.kill(pid, signal.SIGCONT)
     assert reused > COUNT, "the index was of use"
+
+
+@pytest.mark.parametrize("place", ["folder", "memory"])
+def test_what_a_place_says_of_its_folders(tmp_path: Path, place: str) -> None:
+    backend = backend_at(tmp_path if place == "folder" else f"memory://{os.urandom(6).hex()}")
+    for path in ("a/b/file", "a/c/file", "a/.hidden", "d/file"):
+        backend.write(path, b"")
+    for folder in ("", "a", "a/b", "d", "none", "d/file"):
+        folders, names = backend.children(folder)
+        assert backend.folders(folder) == (folders, bool(names)), folder
+    assert backend.folders("a") == (["b", "c"], False)
+    if place == "memory":
+        assert backend.touched("a") is None
+        return
+    assert (backend.touched("none"), backend.touched("d/file/none")) == (0, 0)
+    before = 0
+    changes: list[Callable[[], object]] = [
+        lambda: backend.write("a/b/file", b"another"),
+        lambda: backend.create("a/b/new", b""),
+        lambda: backend.rename("a/b/new", "a/c/new"),
+        lambda: backend.rename("a/c/new", "a/b/file"),
+        lambda: backend.delete("a/b/file"),
+    ]
+    for change in changes:
+        time.sleep(0.02)
+        change()
+        after, clock = backend.touched("a/b"), backend.clock()
+        assert after is not None
+        assert clock is not None
+        assert before < after <= clock
+        before = after

@@ -62,8 +62,12 @@ def test_a_view_is_one_picture(store: Store) -> None:
     first = put(store, 1)
     shown = view(store, "main")
     assert shown.leaves(CLEANED)["2013-01"].version == first.version
+    assert shown.assets() == [CLEANED]
     put(store, 2)
+    store.commit("main", "flights/features", "2013-01", "json", 3)
     assert shown.leaves(CLEANED)["2013-01"].version == first.version
+    shown.assets().append("not the view's own list")
+    assert shown.assets() == [CLEANED]
 
 
 def test_a_tag_is_what_it_was(store: Store) -> None:

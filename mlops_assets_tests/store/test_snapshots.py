@@ -291,6 +291,26 @@ def test_only_new_manifests_are_read_again(store: Store, monkeypatch: pytest.Mon
     assert look() == (6, found)
 
 
+def test_an_input_that_is_met_again_later_is_one_record(store: Store) -> None:
+    """Among many, one new manifest is not yet in the file of those that were read."""
+    raw = put(store, RAW, "2013-01", "old")
+    batches = [f"{number:02}" for number in range(60)]
+    for batch in batches:
+        derived(store, CLEANED, batch, batch, raw)
+    new = put(store, RAW, "2013-01", "new")
+    record = {"input": RAW, "partition": "2013-01", "recorded": raw.version, "tagged": new.version}
+    expected = ({**record, "used_by": {CLEANED: batches}},)
+    assert tag(store, "v1", "flights", "main").differing == expected
+    known = store.backend.read(cache_path("flights"))
+    derived(store, CLEANED, "07", "made again", raw)
+    assert tag(store, "v2", "flights", "main").differing == expected
+    assert store.backend.read(cache_path("flights")) == known, "not worth writing"
+    for batch in batches:
+        derived(store, CLEANED, batch, [batch], raw)
+    assert tag(store, "v3", "flights", "main").differing == expected
+    assert store.backend.read(cache_path("flights")).count(raw.version.encode()) == 1
+
+
 def test_a_manifest_that_is_lost_or_damaged_is_told(store: Store) -> None:
     head = put(store, CLEANED, "2013-01", 1)
     path = manifest_path(CLEANED, "2013-01", head.manifest)
