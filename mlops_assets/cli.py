@@ -14,11 +14,24 @@ from dataclasses import replace
 from itertools import pairwise
 
 from mlops_assets.assets.code import remember_in
-from mlops_assets.commands import branches, care, deliveries, doors, lineage, pipeline, questions, remotes, snapshots
+from mlops_assets.commands import (
+    branches,
+    care,
+    deliveries,
+    doors,
+    lineage,
+    pipeline,
+    profile,
+    questions,
+    remotes,
+    snapshots,
+    sql,
+    status,
+)
 from mlops_assets.errors import UserError
 from mlops_assets.home import Home
 
-_ROOMS = (pipeline, deliveries, branches, snapshots, questions, lineage, remotes, care, doors)
+_ROOMS = (pipeline, status, deliveries, branches, snapshots, questions, lineage, remotes, care, doors, sql, profile)
 
 _MAY_BE_EMPTY = {"-m", "--message", "--reason"}
 
@@ -80,8 +93,9 @@ def _refuse_empty(parser: argparse.ArgumentParser, words: Sequence[str]) -> None
 def process() -> None:
     """The command as a process of its own: ends it with ``main``'s exit code."""
     code = main()
-    # The interpreter would look through everything a build has made before it goes.
-    gc.freeze()
+    if "duckdb" not in sys.modules:  # which tells of everything that nobody looked through
+        # The interpreter would look through everything a build has made before it goes.
+        gc.freeze()
     sys.exit(code)
 
 

@@ -44,13 +44,19 @@ schedule_storage:
   class: ScheduleLog
   config: {{base_dir: {{env: DAGSTER_HOME}}}}
 
-# A run whose process died with the machine would stay STARTED for ever without a longest duration.
+# The sensor `janitor` reports runs whose process is gone. Dagster's own monitoring is for what it cannot know of: runs
+# of other machines, and a process that neither ends nor gets on. A run whose process was killed is tried once more,
+# unless a sensor of ours asked for it, which asks again itself; one that a check or a bug ended would only fail again.
 run_monitoring:
-  {{enabled: true, poll_interval_seconds: 30, max_runtime_seconds: 86400, free_slots_after_run_end_seconds: 60}}
+  enabled: true
+  poll_interval_seconds: 30
+  cancel_timeout_seconds: 60
+  max_runtime_seconds: 86400
+  free_slots_after_run_end_seconds: 60
 run_retries: {{enabled: true, max_retries: 1, retry_on_asset_or_op_failure: false}}
 concurrency: {{runs: {{max_concurrent_runs: 4}}}}
 retention:
-  sensor: {{purge_after_days: {{skipped: 7, success: 30, failure: 90, started: 7}}}}
+  sensor: {{purge_after_days: {{skipped: 1, success: 30, failure: 90, started: 7}}}}
   schedule: {{purge_after_days: {{skipped: 7, success: 30, failure: 90, started: 7}}}}
 """
 
@@ -103,9 +109,7 @@ class Home:
 
         Every branch has its own: what a run plans is recorded by Dagster itself, and would show on the status of main.
         """
-        return self.dagster_home or self.root / (
-            "dagster" if self.branch == "main" else f"dagster-{segment(self.branch)}"
-        )
+        return self.dagster_home or self.root / f"dagster{self._of_branch}"
 
     @property
     def dagster_is_made(self) -> bool:
@@ -134,8 +138,13 @@ class Home:
 
     @property
     def reports(self) -> Path:
-        """Reports for people, made again at will from the store."""
-        return self.root / "reports"
+        """Reports for people, made again at will from the store; those of one branch never hide another's."""
+        return self.root / f"reports{self._of_branch}"
+
+    @property
+    def _of_branch(self) -> str:
+        """What the folders of a branch other than main end in, without the ``%`` that a database's URL would decode."""
+        return "" if self.branch == "main" else f"-{segment(self.branch).replace('%', '~')}"
 
     @property
     def cache(self) -> Path:
@@ -146,6 +155,11 @@ class Home:
     def unreported(self) -> Path:
         """Marks of what was published in the store and not yet told to Dagster."""
         return self.root / "unreported"
+
+    @property
+    def failures(self) -> Path:
+        """A readable record of each of the newest failed runs."""
+        return self.root / "failures"
 
     def environment(self) -> dict[str, str]:
         """The variables our processes run with, beside those that are set already (see ``apply``).

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from mlops_assets.cli import main
-from mlops_assets_tests.assets.shop import BATCH, DAYS, NEWEST, RELEASE, Shop, edited
+from mlops_assets_tests.assets.shop import BATCH, DAYS, NEWEST, RELEASE, Shop
 from mlops_assets_tests.datasets import deliver_days, write_contract
 
 # Whoever only asks must not wait for libraries.
@@ -43,7 +43,7 @@ def test_nothing_to_do_is_said_in_a_line(built: Shop) -> None:
     assert done.text.startswith("visits: nothing to do, 24 versions are current (")
 
 
-@pytest.mark.parametrize("words", [("run", "visits"), ("run",), ("status", "visits")])
+@pytest.mark.parametrize("words", [("run", "visits"), ("run",), ("status", "visits"), ("why-stale", "visits")])
 def test_asking_imports_nothing_heavy(built: Shop, words: tuple[str, ...]) -> None:
     code = f"""
 import sys
@@ -55,40 +55,6 @@ print(code, *[name for name in {HEAVY!r} if name in sys.modules])
         [sys.executable, "-c", code], env=built.environment, capture_output=True, text=True, check=False
     )
     assert done.stdout.splitlines()[-1] == "0", done.stdout + done.stderr
-
-
-def test_status_of_what_is_current(built: Shop) -> None:
-    done = built.called("status", "visits")
-    assert done.code == 0
-    lines = done.text.splitlines()
-    assert lines[0] == "visits on branch main"
-    assert {line.split()[0]: line.split()[1:] for line in lines[1:]} == {
-        "raw/shops": ["1", "current"],
-        **{stage: ["4", "current"] for stage in BATCH},
-        **{stage: ["1", "current"] for stage in RELEASE},
-    }
-
-
-def test_status_says_what_is_stale_refused_or_strange_and_why(shop: Shop) -> None:
-    edited(shop.landing(DAYS[1]), lambda lines: [line.replace(",", ";") for line in lines])
-    assert shop.called("run").code == 1
-    edited(shop.landing(DAYS[2]), lambda lines: lines[:-1])
-    (shop.folder / "landing" / "visits_2024-01-99.csv").write_text("")
-    done = shop.called("status")
-    assert done.code == 1
-    assert "raw/visits           2 current, 1 refused, 1 stale" in done.text
-    assert f"- visits/raw/visits [{DAYS[1]}] was refused by the check readable: " in done.text
-    assert f"- visits/raw/visits [{DAYS[2]}] is not what its code, settings and inputs would make now." in done.text
-    assert "- landing/visits_2024-01-99.csv is not taken in: '2024-01-99' does not exist in the calendar" in done.text
-
-
-def test_status_before_anything_was_delivered(tmp_path: Path) -> None:
-    write_contract(tmp_path / "data")
-    done = Shop.in_folder(tmp_path).called("status")
-    assert done.code == 1
-    assert "cleaned              nothing delivered" in done.text
-    assert "- visits/raw/shops: nothing was delivered; " in done.text
-    assert "landing/shops.csv matches no file." in done.text
 
 
 def test_a_run_before_anything_was_delivered(tmp_path: Path) -> None:

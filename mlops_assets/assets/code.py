@@ -48,6 +48,11 @@ def code_version(modules: Sequence[str], files: Sequence[Path] = ()) -> str:
     return hasher.hexdigest()
 
 
+def sources(modules: Sequence[str]) -> list[Path]:
+    """The files that the digest of ``modules`` is made of."""
+    return [path for name in _closure(tuple(modules)) if (path := _path(name)) is not None]
+
+
 @cache
 def environment() -> dict[str, str]:
     """Python, the platform and every installed distribution by version: what a result may depend on besides."""

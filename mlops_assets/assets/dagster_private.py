@@ -6,7 +6,9 @@ What does not: what is built on it. The module is loaded by every Dagster proces
 Dagster and SQLAlchemy.
 """
 
+import json
 import os
+import socket
 import threading
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
@@ -23,16 +25,17 @@ from dagster._core.definitions.asset_checks.asset_check_evaluation import (
 from dagster._core.definitions.source_asset import SYSTEM_METADATA_KEY_SOURCE_ASSET_OBSERVATION
 from dagster._core.event_api import PartitionKeyFilter
 from dagster._core.events.log import EventLogEntry
+from dagster._core.instance.utils import RUNLESS_RUN_ID
 from dagster._core.storage.asset_check_execution_record import (
     AssetCheckExecutionRecord,
     AssetCheckExecutionRecordStatus,
 )
-from dagster._core.storage.event_log import ConsolidatedSqliteEventLogStorage
+from dagster._core.storage.event_log import ConsolidatedSqliteEventLogStorage, EventLogStorage, SqlEventLogStorage
 from dagster._core.storage.event_log.polling_event_watcher import SqlPollingEventWatcher
 from dagster._core.storage.event_log.schema import AssetCheckExecutionsTable, AssetKeyTable
 from dagster._core.storage.runs import SqliteRunStorage
 from dagster._core.storage.schedules import SqliteScheduleStorage
-from dagster._serdes import ConfigurableClassData, serialize_value
+from dagster._serdes import ConfigurableClassData, deserialize_value, serialize_value
 from dagster_shared.record import replace
 
 if TYPE_CHECKING:
@@ -43,12 +46,15 @@ __all__ = [
     "RunLog",
     "ScheduleLog",
     "Target",
+    "is_local",
     "latest_check",
     "latest_materializations",
     "latest_storage_ids",
     "log_partition",
+    "log_verdicts",
     "one_transaction",
     "passed_on",
+    "served",
     "workspace_of",
 ]
 
@@ -388,3 +394,94 @@ def workspace_of(file: Path, *, read_only: bool) -> Iterator["WorkspaceProcessCo
             instance, WorkspaceFileTarget([str(file)]), version=dg.__version__, read_only=read_only
         ) as context:
             yield context
+
+
+def is_local(instance: dg.DagsterInstance) -> bool:
+    """Whether all runs that the instance knows of were launched on this machine, as SQLite allows no others."""
+    return isinstance(instance.run_storage, SqliteRunStorage)
+
+
+def served(run: dg.DagsterRun) -> bool | None:
+    """Whether the code server of this machine that launched the run is there and still counts it as running.
+
+    ``None`` when it was launched by none, or by one that cannot be asked.
+    """
+    from dagster._core.storage.tags import GRPC_INFO_TAG
+
+    address = json.loads(run.tags.get(GRPC_INFO_TAG, "{}"))
+    if not address or address["host"] not in ("localhost", "127.0.0.1", "::1"):
+        return None
+    listens = _listens(address)
+    if not listens:
+        return listens
+    from dagster._core.errors import DagsterUserCodeUnreachableError
+    from dagster._grpc.client import DagsterGrpcClient
+    from dagster._grpc.types import CanCancelExecutionRequest, CanCancelExecutionResult
+
+    client = DagsterGrpcClient(
+        host=address["host"],
+        port=address.get("port"),
+        socket=address.get("socket"),
+        use_ssl=bool(address.get("use_ssl", False)),
+    )
+    try:
+        answer = client.can_cancel_execution(CanCancelExecutionRequest(run_id=run.run_id), timeout=10)
+    except DagsterUserCodeUnreachableError:
+        return None
+    return deserialize_value(answer, CanCancelExecutionResult).can_cancel
+
+
+def _listens(address: Mapping[str, Any]) -> bool | None:
+    """Whether anybody listens there; ``None`` when the answer takes too long."""
+    family, name = (
+        (socket.AF_UNIX, address["socket"]) if "socket" in address else (socket.AF_INET, ("127.0.0.1", address["port"]))
+    )
+    with socket.socket(family) as client:
+        client.settimeout(5)
+        try:
+            client.connect(name)
+        except (FileNotFoundError, ConnectionRefusedError):
+            return False
+        except OSError:
+            return None
+    return True
+
+
+def log_verdicts(instance: dg.DagsterInstance, evaluations: Sequence[dg.AssetCheckEvaluation]) -> list[bool]:
+    """Tells Dagster outside of any run of verdicts on versions that it knows; of each whether it was told.
+
+    They name the newest materialization of their partition, as ``log_partition`` does. What was never materialized
+    has nothing to judge, and is left out. Of such verdicts Dagster's table of checks holds but one for each partition,
+    and refuses a second: so the one before gives way. The log of events keeps all.
+    """
+    wanted: dict[dg.AssetKey, list[str | None]] = {}
+    for evaluation in evaluations:
+        wanted.setdefault(evaluation.asset_key, []).append(evaluation.partition)
+    targets = {
+        key: latest_materializations(instance, key, [each for each in partitions if each is not None] or None)
+        for key, partitions in wanted.items()
+    }
+    told: list[bool] = []
+    with one_transaction(instance):
+        for evaluation in evaluations:
+            target = targets[evaluation.asset_key].get(evaluation.partition)
+            told.append(target is not None)
+            if target is not None:
+                _make_room(instance.event_log_storage, evaluation)
+                instance.report_runless_asset_event(replace(evaluation, target_materialization_data=target))
+    return told
+
+
+def _make_room(storage: EventLogStorage, evaluation: dg.AssetCheckEvaluation) -> None:
+    """Takes away what an earlier verdict outside of runs left in the table of checks, if the storage has one."""
+    if not isinstance(storage, SqlEventLogStorage) or evaluation.partition is None:
+        return
+    with storage.index_connection() as conn:
+        conn.execute(
+            AssetCheckExecutionsTable.delete().where(
+                _checks.asset_key == evaluation.asset_key.to_string(),
+                _checks.check_name == evaluation.check_name,
+                _checks.run_id == RUNLESS_RUN_ID,
+                _checks.partition == evaluation.partition,
+            )
+        )

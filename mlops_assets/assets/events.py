@@ -14,12 +14,15 @@ import dagster as dg
 
 from mlops_assets.assets.graph import Graph, Stage, digest
 from mlops_assets.assets.publish import Outcome, Session, unmark
+from mlops_assets.assets.reasons import Explanation
 from mlops_assets.assets.specs import Specs
+from mlops_assets.assets.staleness import UP_TO_DATE, Staleness
 from mlops_assets.checks.verdict import Verdict
 from mlops_assets.store.manifest import Input, Manifest
 
 _SHOWN_INPUTS = 50
 _SHOWN_EXAMPLES = 20
+_SHOWN_REASONS = 20
 
 
 class Reporter:
@@ -39,9 +42,10 @@ class Reporter:
         # Storages and their SQLAlchemy are loaded by whoever runs, not by whoever only loads the graph.
         from mlops_assets.assets import dagster_private
 
+        told = [(outcome, self._explained(outcome)) for outcome in outcomes]
         with dagster_private.one_transaction(self._context.instance):
-            for outcome in outcomes:
-                self._log(outcome)
+            for outcome, explanation in told:
+                self._log(outcome, explanation)
         for outcome in outcomes:
             self._told(outcome)
 
@@ -53,7 +57,14 @@ class Reporter:
     def _partition(self, stage: Stage, batch: str) -> str | None:
         return None if self._specs.partitions_of(stage) is None else batch
 
-    def _log(self, outcome: Outcome) -> None:
+    def _explained(self, outcome: Outcome) -> Explanation | None:
+        """How a version that is published stands now: it may be new, and something above it stale."""
+        if outcome.failed or self._session.plan.branch != "main":
+            return None
+        stage = self._session.graph.stages[outcome.stage]
+        return Staleness(self._session.plan).explain(stage, outcome.batch)
+
+    def _log(self, outcome: Outcome, explanation: Explanation | None) -> None:
         stage = self._session.graph.stages[outcome.stage]
         partition = self._partition(stage, outcome.batch)
         materialization: dg.AssetMaterialization | None = None
@@ -70,6 +81,8 @@ class Reporter:
         from mlops_assets.assets import dagster_private
 
         checked = [evaluation(self._specs, stage, verdict, partition) for verdict in outcome.verdicts]
+        if explanation is not None:
+            checked.append(up_to_date(self._specs, stage, explanation, partition))
         target = dagster_private.log_partition(self._context, materialization, checked)
         if target is not None:
             self._pointers[self._specs.key(stage.name), partition] = target.storage_id
@@ -137,6 +150,25 @@ def evaluation(specs: Specs, stage: Stage, verdict: Verdict, partition: str | No
         severity=dg.AssetCheckSeverity.ERROR if verdict.severity == "block" else dg.AssetCheckSeverity.WARN,
         description=verdict.sentence,
         blocking=verdict.severity == "block",
+        partition=partition,
+    )
+
+
+def up_to_date(specs: Specs, stage: Stage, explanation: Explanation, partition: str | None) -> dg.AssetCheckEvaluation:
+    """How a version stands, as the check that every stage has."""
+    said = explanation.sentences
+    shown: dict[str, Any] = {"state": explanation.state}
+    if said:
+        more = [f"and {len(said) - _SHOWN_REASONS} more"] if len(said) > _SHOWN_REASONS else []
+        shown["reasons"] = dg.MetadataValue.md("\n".join(f"- {text}" for text in [*said[:_SHOWN_REASONS], *more]))
+    return dg.AssetCheckEvaluation(
+        asset_key=specs.key(stage.name),
+        check_name=UP_TO_DATE.name,
+        passed=explanation.passed,
+        metadata=shown,
+        severity=dg.AssetCheckSeverity.WARN,
+        description=said[0] if said else UP_TO_DATE.description,
+        blocking=False,
         partition=partition,
     )
 

@@ -26,6 +26,8 @@ _LOUD_ROLES = frozenset({"sensitive"})
 
 _ONLY_BATCH = "all"
 
+_AUDITORS_OF_SQL = ("mlops_assets.checks.batch", "mlops_assets.checks.datatests", "mlops_assets.stages.transform")
+
 
 @dataclass(frozen=True, slots=True)
 class Upstream:
@@ -117,8 +119,9 @@ def _stages(contract: Contract) -> Iterator[Stage]:
     # The check lists are data; importing them costs nothing until an audit runs.
     from mlops_assets.checks import declared
 
+    sql = contract.sql
     partitions = plain(contract.partitions) | {"end": None}
-    spine_and_joined = [contract.spine, *(join.source for join in contract.joins)]
+    spine_and_joined = [contract.spine, *(join.source for join in contract.joins), *(sql.sources if sql else ())]
     columns = {name: plain(source.columns) for name, source in contract.sources.items()}
 
     def stage(name: str, scope: Scope, kind: Any, upstream: list[Upstream], modules: list[str], **more: Any) -> Stage:
@@ -129,20 +132,23 @@ def _stages(contract: Contract) -> Iterator[Stage]:
             kind=kind,
             upstream=tuple(upstream),
             modules=tuple(f"mlops_assets.stages.{module}" for module in modules),
-            auditors=(auditor,),
             checks=declared.checks(contract, name),
-            **({"rules": {}} | more),
+            **({"rules": {}, "auditors": (auditor,)} | more),
         )
 
     for source in contract.sources.values():
+        # only where there is one, so that whole data has the versions that it has without any sample
+        sample = contract.sample if source.name == contract.spine else None
         yield stage(
             f"raw/{source.name}",
             "batch" if source.kind == "batch" else "reference",
             "table",
             [],
-            ["ingest"],
-            settings={"source": plain(source), "partitions": partitions},
+            ["ingest", "sample"] if sample else ["ingest"],
+            settings={"source": plain(source), "partitions": partitions}
+            | ({"sample": {"share": sample.share, "by": list(sample.by)}} if sample else {}),
             description=source.description or f"Rows of {source.name} as delivered, with their file and line.",
+            **_expected(contract, source.name),
         )
 
     def raw_inputs(names: list[str]) -> list[Upstream]:
@@ -158,7 +164,8 @@ def _stages(contract: Contract) -> Iterator[Stage]:
         "table",
         raw_inputs(batch_sources),
         ["sift", "clean"],
-        settings={"columns": {n: columns[n] for n in batch_sources}, "sources": _keys_of(contract, batch_sources)},
+        settings={"columns": {n: columns[n] for n in batch_sources}, "sources": _keys_of(contract, batch_sources)}
+        | _admitted(contract, batch_sources),
         description="Rows that the contract refused, each with its reasons, source file and line.",
     )
     yield stage(
@@ -166,15 +173,20 @@ def _stages(contract: Contract) -> Iterator[Stage]:
         "batch",
         "table",
         raw_inputs(spine_and_joined),
-        ["sift", "clean"],
+        ["sift", "clean", "transform"] if sql else ["sift", "clean"],
         settings={
             "columns": {n: columns[n] for n in spine_and_joined},
             "sources": _keys_of(contract, spine_and_joined),
             "spine": contract.spine,
             "joins": plain(contract.joins),
-        },
-        rules={"limits": plain(contract.limits), "warn_below": [join.warn_below for join in contract.joins]},
-        description="Accepted rows: typed, without duplicates, joined, ordered by time and key.",
+        }
+        | _admitted(contract, spine_and_joined)
+        | ({"dbt": dict(sql.code)} if sql else {}),
+        rules={"limits": plain(contract.limits), "warn_below": [join.warn_below for join in contract.joins]}
+        | ({"dbt": dict(sql.rules)} if sql else {}),
+        description=(sql.description if sql else "")
+        or "Accepted rows: typed, without duplicates, joined, ordered by time and key.",
+        **({"auditors": _AUDITORS_OF_SQL} if sql else {}),
     )
     yield stage(
         "splits",
@@ -245,6 +257,19 @@ def _stages(contract: Contract) -> Iterator[Stage]:
         rules={"agreement": contract.gates.agreement},
         description="The candidate's settings fitted on every row of the release: what would be served.",
     )
+
+
+def _expected(contract: Contract, source: str) -> dict[str, Any]:
+    """What the audit of a raw stage depends on besides, only where analysts expect something of it."""
+    suite = plain(contract.expectations_of(source))
+    auditors = ("mlops_assets.checks.batch", "mlops_assets.checks.expectations")
+    return {"rules": {"expectations": suite}, "auditors": auditors} if suite else {}
+
+
+def _admitted(contract: Contract, names: list[str]) -> dict[str, Any]:
+    """The digest of what people said for rows of these sources: a manifest holds settings, and no values of rows."""
+    said = [plain(each) for name in dict.fromkeys(names) for each in contract.admitted_of(name)]
+    return {"admitted": digest(said)} if said else {}
 
 
 def _keys_of(contract: Contract, names: list[str]) -> dict[str, Any]:

@@ -7,15 +7,16 @@ store's ledger. What does not: reading what is inside (``stages.ingest``), or ho
 import hashlib
 import math
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from typing import NamedTuple
 
 from mlops_assets.contract.calendar import Calendar
 from mlops_assets.contract.model import Contract, Source
-from mlops_assets.errors import PurgedError, UserError
-from mlops_assets.store.deliveries import Ledger
+from mlops_assets.errors import DeliveryError, PurgedError, UserError
+from mlops_assets.store.deliveries import Delivery, Ledger
 from mlops_assets.store.manifest import Blob
 
 
@@ -34,12 +35,18 @@ class Delivered:
 
 
 class Landing:
-    """The delivered files of one dataset, looked at once: every file is read in full to know its sha256."""
+    """The delivered files of one dataset, looked at once.
 
-    def __init__(self, contract: Contract, calendar: Calendar, ledger: Ledger) -> None:
+    With ``entered_only`` a file is what the ledger says that its name brought last, and files that the ledger does not
+    know are not there yet: what lies in the folder may still be growing. Otherwise every file is read in full to know
+    its sha256, and what the ledger does not have yet counts as well.
+    """
+
+    def __init__(self, contract: Contract, calendar: Calendar, ledger: Ledger, *, entered_only: bool = False) -> None:
         self._contract = contract
         self._calendar = calendar
         self._ledger = ledger
+        self._entered_only = entered_only
         self._files: dict[Path, Delivered] = {}
         self._batches_in: dict[tuple[str, str], tuple[str, ...]] = {}
 
@@ -65,8 +72,10 @@ class Landing:
     def take_in(self, who: str) -> list[str]:
         """Enter every file that the ledger does not have as it is; sentences about those that do not simply add data.
 
-        Files of no batch are not entered: ``strays`` speaks of them.
+        Files of no batch are not entered: ``strays`` speaks of them. With ``entered_only`` there is nothing to enter.
         """
+        if self._entered_only:
+            return []
         return [
             sentence
             for source in self._contract.sources.values()
@@ -76,7 +85,8 @@ class Landing:
 
     def keep(self, source: Source, batch: str, who: str) -> Mapping[str, Blob]:
         """Where the bytes of each file of a batch are kept, by the file's name; those not entered yet are entered."""
-        self._enter(source, batch, who)
+        if not self._entered_only:
+            list(self._enter(source, batch, who))
         kept: dict[str, Blob] = {}
         for file in self._arrived(source, batch):
             entry = self._ledger.newest(self._asset(source), file.name)
@@ -89,23 +99,38 @@ class Landing:
         """The batches of a batch source that something was delivered for, in order."""
         return self._calendar.sort(self._look[0][source.name])
 
+    def touched(self, source: Source, names: Collection[str]) -> list[str]:
+        """The batches of a source that files of these names belong to."""
+        return [
+            batch
+            for batch, paths in self._look[0][source.name].items()
+            if any(self._name(path) in names for path in paths)
+        ]
+
     @cached_property
     def _look(self) -> tuple[dict[str, dict[str, list[Path]]], list[str]]:
         found: dict[str, dict[str, list[Path]]] = {}
         strays: list[str] = []
         for source in self._contract.sources.values():
             found[source.name] = {}
-            for path, batch in self._matches(source):
+            for path, batch in matches(self._contract, source):
+                if self._entered_only and self._ledger.newest(self._asset(source), self._name(path)) is None:
+                    continue
                 for key in self._keys(source, path, batch, strays):
                     found[source.name].setdefault(key, []).append(path)
         return found, strays
 
     def _keys(self, source: Source, path: Path, batch: str | None, strays: list[str]) -> Iterator[str]:
-        name = path.relative_to(self._contract.folder).as_posix()
+        name = self._name(path)
         if source.kind == "reference" or self._calendar.cadence == "none":
             yield "all"
         elif batch is None:
-            yield from self._batches_of(source, path)
+            try:
+                yield from self._batches_of(source, path)
+            except DeliveryError as error:
+                if not self._entered_only:
+                    raise
+                strays += error.sentences  # one file must not keep all others from being made by themselves
         else:
             try:
                 self._calendar.check(batch)
@@ -115,72 +140,116 @@ class Landing:
                 yield batch
 
     def _arrived(self, source: Source, batch: str) -> list[Delivered]:
-        return [self._delivered(path) for path in self._look[0][source.name].get(batch, [])]
+        return [self._delivered(source, path) for path in self._look[0][source.name].get(batch, [])]
 
     def _place(self, source: Source, file: Delivered) -> float:
         entry = self._ledger.newest(self._asset(source), file.name)
         return entry.seq if entry and entry.blob.sha256 == file.sha256 else math.inf
 
-    def _enter(self, source: Source, batch: str, who: str) -> list[str]:
-        said: list[str] = []
-        named = "{batch}" in source.files
+    def _enter(self, source: Source, batch: str, who: str) -> Iterator[str]:
         for file in sorted(self._arrived(source, batch), key=lambda file: file.name):
             before = self._ledger.newest(self._asset(source), file.name)
-            if before and before.blob.sha256 == file.sha256:
-                continue
-            # a file that holds many batches is kept once, not once for each
-            place, batches = (batch, (batch,)) if named else ("all", ())
-            try:
-                entry, status = self._ledger.record(
-                    self._asset(source), file.name, file.path, place=place, batches=batches, who=who
-                )
-            except PurgedError as trouble:
-                said.append(f"{file.name} is not taken in. {trouble}")
-                continue
-            if status == "duplicate":
-                first = self._ledger.entries[(entry.duplicate_of or 1) - 1]
-                said.append(
-                    f"{file.name} holds the same bytes as {first.name}, which came first (delivery {first.seq}): "
-                    f"it adds nothing."
-                )
-            elif status == "changed" and before:
-                said.append(f"{file.name} holds other bytes than before (delivery {before.seq}, now {entry.seq}).")
-        return said
+            if before is None or before.blob.sha256 != file.sha256:
+                entered = enter(self._contract, source, self._ledger, file.path, batch=batch, who=who)
+                if entered.sentence:
+                    yield entered.sentence
 
     def _asset(self, source: Source) -> str:
-        return f"{self._contract.name}/raw/{source.name}"
+        return asset_of(self._contract, source)
 
-    def _matches(self, source: Source) -> Iterator[tuple[Path, str | None]]:
-        """Regular files under the dataset's folder that match the source's pattern, by name, with the batch in it."""
-        folder, _, pattern = source.files.rpartition("/")
-        matcher = re.compile(
-            "".join(
-                {"{batch}": "(?P<batch>.+)", "*": ".*"}.get(part, re.escape(part))
-                for part in re.split(r"(\{batch\}|\*)", pattern)
-            )
-        )
-        root = self._contract.folder / folder
-        if not root.is_dir():
-            return
-        for path in sorted(root.iterdir()):
-            match = matcher.fullmatch(path.name)
-            if match and path.is_file() and not path.is_symlink() and not path.name.startswith("."):
-                yield path, match.groupdict().get("batch")
-
-    def _delivered(self, path: Path) -> Delivered:
+    def _delivered(self, source: Source, path: Path) -> Delivered:
         if path not in self._files:
-            with path.open("rb") as file:
-                sha256 = hashlib.file_digest(file, "sha256").hexdigest()
-            name = path.relative_to(self._contract.folder).as_posix()
-            self._files[path] = Delivered(name, path, path.stat().st_size, sha256)
+            name = self._name(path)
+            if self._entered_only:
+                entry = self._ledger.newest(self._asset(source), name)
+                assert entry is not None
+                self._files[path] = Delivered(name, path, entry.blob.size, entry.blob.sha256)
+            else:
+                with path.open("rb") as file:
+                    sha256 = hashlib.file_digest(file, "sha256").hexdigest()
+                self._files[path] = Delivered(name, path, path.stat().st_size, sha256)
         return self._files[path]
+
+    def _name(self, path: Path) -> str:
+        return path.relative_to(self._contract.folder).as_posix()
 
     def _batches_of(self, source: Source, path: Path) -> tuple[str, ...]:
         """The batches that rows of a file without a batch in its name belong to, by their event time."""
-        delivered = self._delivered(path)
+        delivered = self._delivered(source, path)
         known = (source.name, delivered.sha256)
         if known not in self._batches_in:
-            from mlops_assets.stages.ingest import Delivery, batches_in
+            from mlops_assets.stages import ingest
 
-            self._batches_in[known] = tuple(batches_in(self._contract, source, Delivery(delivered.name, path)))
+            entry = self._ledger.newest(self._asset(source), delivered.name) if self._entered_only else None
+            readable = self._ledger.path(entry) if entry else path
+            found = ingest.batches_in(self._contract, source, ingest.Delivery(delivered.name, readable))
+            self._batches_in[known] = tuple(found)
         return self._batches_in[known]
+
+
+class Entered(NamedTuple):
+    """What came of entering a file: its entry (None: it was not entered), and a sentence unless it simply adds data."""
+
+    entry: Delivery | None
+    sentence: str | None
+
+
+def enter(
+    contract: Contract,
+    source: Source,
+    ledger: Ledger,
+    path: Path,
+    *,
+    batch: str,
+    who: str,
+    whole: Callable[[], bool] = lambda: True,
+) -> Entered:
+    """Keep a file's bytes and enter it, unless it is what its name brought last.
+
+    ``batch`` is what its name speaks of. ``whole`` is asked once the bytes are kept: whether they were all there.
+    Raises ``StoreError`` for a file that cannot be read or kept.
+    """
+    asset, name = asset_of(contract, source), path.relative_to(contract.folder).as_posix()
+    before = ledger.newest(asset, name)
+    # a file that holds many batches is kept once, not once for each
+    place, batches = (batch, (batch,)) if "{batch}" in source.files else ("all", ())
+    try:
+        blob = ledger.keep(asset, place, path)
+        if not whole():
+            return Entered(None, f"{name} changed while it was read; it is looked at again.")
+        entry, status = ledger.enter(asset, name, blob, batches=batches, who=who)
+    except PurgedError as trouble:
+        return Entered(None, f"{name} is not taken in. {trouble}")
+    if status == "duplicate":
+        first = ledger.entries[(entry.duplicate_of or 1) - 1]
+        sentence = f"holds the same bytes as {first.name}, which came first (delivery {first.seq}): it adds nothing."
+        return Entered(entry, f"{name} {sentence}")
+    if status == "changed" and before:
+        sentence = f"holds other bytes than before (delivery {before.seq}, now {entry.seq})."
+        return Entered(entry, f"{name} {sentence}")
+    return Entered(entry, None)
+
+
+def asset_of(contract: Contract, source: Source) -> str:
+    """The raw asset of a source, under which its files stand in the ledger."""
+    return f"{contract.name}/raw/{source.name}"
+
+
+def matches(contract: Contract, source: Source) -> Iterator[tuple[Path, str | None]]:
+    """Regular files under the dataset's folder that match a source's pattern, by name, with the batch in it."""
+    root, matcher = pattern(contract, source)
+    if not root.is_dir():
+        return
+    for path in sorted(root.iterdir()):
+        match = matcher.fullmatch(path.name)
+        if match and path.is_file() and not path.is_symlink() and not path.name.startswith("."):
+            yield path, match.groupdict().get("batch")
+
+
+def pattern(contract: Contract, source: Source) -> tuple[Path, re.Pattern[str]]:
+    """The folder in which a source's files arrive, and what their names match; the group ``batch``, if any."""
+    folder, _, written = source.files.rpartition("/")
+    parts = re.split(r"(\{batch\}|\*)", written)
+    return contract.folder / folder, re.compile(
+        "".join({"{batch}": "(?P<batch>.+)", "*": ".*"}.get(part, re.escape(part)) for part in parts)
+    )

@@ -6,14 +6,15 @@ and telling Dagster (``events``). Nothing heavy is imported, so that "nothing to
 """
 
 from bisect import bisect_left, insort
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Literal
 
 from mlops_assets.assets.code import code_version
-from mlops_assets.assets.graph import Graph, Stage, digest
+from mlops_assets.assets.graph import Graph, Scope, Stage, digest
 from mlops_assets.assets.landing import Delivered, Landing
+from mlops_assets.assets.sampling import require_sample
 from mlops_assets.contract.calendar import Calendar
 from mlops_assets.errors import RefusedError
 from mlops_assets.stages.roles import roles
@@ -56,14 +57,17 @@ class Standing:
 class Plan:
     """One dataset on one branch, as the store and the landing folder have it now.
 
-    Heads are read once per asset and kept; ``moved`` tells of a head that this process moved itself.
+    Heads are read once per asset and kept; ``moved`` tells of a head that this process moved itself. ``entered_only``
+    is said of the landing folder (see ``Landing``).
     """
 
-    def __init__(self, graph: Graph, store: Store, branch: str) -> None:
+    def __init__(self, graph: Graph, store: Store, branch: str, *, entered_only: bool = False) -> None:
+        require_sample(graph.contract, branch)
         partitions = graph.contract.partitions
         self.graph = graph
         self.store = store
         self.branch = branch
+        self._entered_only = entered_only
         self.calendar = Calendar(partitions.cadence, partitions.start, partitions.end)
         self.landing = self._look()
         self._heads: dict[str, dict[str, Head]] = {}
@@ -73,7 +77,8 @@ class Plan:
         self._standings: dict[tuple[str, str], Standing] = {}
 
     def _look(self) -> Landing:
-        return Landing(self.graph.contract, self.calendar, Ledger(self.store, self.graph.contract.name))
+        ledger = Ledger(self.store, self.graph.contract.name)
+        return Landing(self.graph.contract, self.calendar, ledger, entered_only=self._entered_only)
 
     def heads(self, stage: str) -> dict[str, Head]:
         """The heads of a stage by batch."""
@@ -129,7 +134,7 @@ class Plan:
     def batches(self) -> list[str]:
         """Every batch of the spine that was delivered or has ever been published, in order."""
         spine = self.graph.contract.sources[self.graph.contract.spine]
-        return self.calendar.sort({*self.landing.batches(spine), *self.heads(f"raw/{spine.name}")})
+        return sorted({*self.landing.batches(spine), *self.heads(f"raw/{spine.name}")})  # all keys sort as text
 
     @property
     def releases(self) -> list[str]:
@@ -148,12 +153,8 @@ class Plan:
         inputs = tuple(self._inputs(stage, batch))
         if stage.scope == "batch" and inputs and all(item.version is None for item in inputs):
             raise RefusedError(f"{self._name(stage.name, batch)} has nothing to stand on: nothing was delivered.")
-        recipe = digest(
-            {
-                "code": self.code_version(stage),
-                "inputs": [[item.asset, item.partition, item.version] for item in inputs],
-                "files": [[file.name, file.sha256] for file in files],
-            }
+        recipe = recipe_of(
+            self.code_version(stage), ((item.asset, item.partition, item.version) for item in inputs), files
         )
         return Resolution(inputs, files, recipe, self.rules_version(stage))
 
@@ -174,18 +175,49 @@ class Plan:
             return Standing("blocked", str(error))
         if head and head.recipe == resolution.key:
             return Standing("current")
-        refusal = self.recorded(stage, batch, resolution, accepted=False)
+        # what is published was accepted, so that its record need not be read to find a refusal
+        refusal = self.recorded(stage, batch, resolution, accepted=False, but=head.manifest if head else "")
         if refusal and refusal.key == resolution.key:
             return Standing("refused", " ".join(refusal.sentences), refusal)
         why = "was never made" if head is None else "is not what its code, settings and inputs would make now"
         return Standing("stale", f"{self._name(stage.name, batch)} {why}.")
 
-    def recorded(self, stage: Stage, batch: str, resolution: Resolution, *, accepted: bool) -> Manifest | None:
-        """The newest manifest made by this recipe; under the same rules first."""
+    def due(self, scope: Scope, batch: str) -> list[Stage]:
+        """The stages of a batch that are stale or stand on such, but for those that stand on nothing accepted."""
+        due: list[Stage] = []
+        stuck: set[str] = set()
+        for stage in self.graph.of_scope(scope):
+            above = {upstream.stage for upstream in stage.upstream}
+            shared = {upstream.stage for upstream in stage.upstream if upstream.window == "whole"}
+            state = self.standing(stage, batch).state
+            lacking = any(self.graph.whole not in self.heads(name) for name in shared)
+            if lacking or any(name in stuck and not self.optional(name, batch) for name in above):
+                stuck.add(stage.name)
+            elif state == "stale" or not above.isdisjoint(each.name for each in due):
+                due.append(stage)
+            elif state != "current" and batch not in self.heads(stage.name):
+                stuck.add(stage.name)
+        return due
+
+    def optional(self, upstream: str, batch: str) -> bool:
+        """A joined batch source may have no file for a batch; what was delivered must have been accepted."""
+        stage = self.graph.stages[upstream]
+        spine = f"raw/{self.graph.contract.spine}"
+        return (
+            stage.scope == "batch"
+            and upstream.startswith("raw/")
+            and upstream != spine
+            and not self._delivered(stage, batch)
+        )
+
+    def recorded(
+        self, stage: Stage, batch: str, resolution: Resolution, *, accepted: bool, but: str = ""
+    ) -> Manifest | None:
+        """The newest manifest made by this recipe; under the same rules first. ``but`` names one not to look at."""
         made = [
             manifest
-            for manifest in self.store.manifests(self.graph.asset(stage.name), batch)
-            if manifest.recipe == resolution.recipe and manifest.accepted == accepted
+            for manifest in self.store.manifests(self.graph.asset(stage.name), batch, resolution.recipe, but=but)
+            if manifest.accepted == accepted
         ]
         same_rules = [manifest for manifest in made if manifest.rules == resolution.rules]
         return next(iter(same_rules or made), None)
@@ -211,24 +243,32 @@ class Plan:
     def unready(self, release: str) -> list[str]:
         """Why a release may not be made: delivered batches up to it that were not taken in, or never accepted."""
         problems = []
-        for batch in self.calendar.sort({key for key in self.batches if self._up_to(key, release)}):
-            for stage in self.graph.of_scope("batch"):
-                if stage.name == "quarantine":
-                    continue
-                standing = self.standing(stage, batch)
-                if standing.state == "stale":
-                    problems.append(
-                        f"{self._name(stage.name, batch)} is not up to date: it {standing.sentence.split('] ')[-1]} "
-                        f"Bring batch {batch} up to date first."
-                    )
-                    break
-                if standing.state in ("refused", "blocked") and batch not in self.heads("features"):
-                    problems.append(
-                        f"{self._name(stage.name, batch)} was delivered but never accepted: {standing.sentence} "
-                        f"Mend the delivery, or take it out of the landing folder."
-                    )
-                    break
+        for stage, batch, standing in self.held_up(release):
+            name = self._name(stage.name, batch)
+            if standing.state == "stale":
+                problems.append(
+                    f"{name} is not up to date: it {standing.sentence.split('] ')[-1]} Bring batch {batch} up to date "
+                    f"first."
+                )
+            else:
+                problems.append(
+                    f"{name} was delivered but never accepted: {standing.sentence} "
+                    f"Mend the delivery, or take it out of the landing folder."
+                )
         return problems
+
+    def held_up(self, release: str) -> Iterator[tuple[Stage, str, Standing]]:
+        """Of each batch that keeps a release from being made, the first stage that does, and how it stands."""
+        stages = [stage for stage in self.graph.of_scope("batch") if stage.name != "quarantine"]
+        accepted = self.heads("features")
+        for batch in self.batches:
+            if not self._up_to(batch, release):
+                continue
+            for stage in stages:
+                standing = self.standing(stage, batch)
+                if standing.state == "stale" or (standing.state in ("refused", "blocked") and batch not in accepted):
+                    yield stage, batch, standing
+                    break
 
     def release_roles(self, release: str) -> Mapping[str, list[str]]:
         """Which batches train, validate and test a release.
@@ -255,7 +295,7 @@ class Plan:
                 continue
             key = batch if upstream.window == "same" else self.graph.whole
             head = self.heads(upstream.stage).get(key)
-            if head is None and not self._may_be_absent(upstream.stage, key):
+            if head is None and not self.optional(upstream.stage, key):
                 source = self.graph.stages[upstream.stage]
                 reason = self.standing(source, key).sentence
                 raise RefusedError(
@@ -279,7 +319,7 @@ class Plan:
         return self.calendar.keys(release)
 
     def _up_to(self, batch: str, release: str) -> bool:
-        return self.calendar.cadence == "named" or self.calendar.sort({batch, release})[0] == batch
+        return self.calendar.cadence == "named" or batch <= release  # keys of all cadences sort as text
 
     def _files(self, stage: Stage, batch: str) -> tuple[Delivered, ...]:
         files = self._delivered(stage, batch)
@@ -294,17 +334,17 @@ class Plan:
     def _delivered(self, stage: Stage, batch: str) -> tuple[Delivered, ...]:
         return self.landing.files(self.graph.contract.sources[stage.name.removeprefix("raw/")], batch)
 
-    def _may_be_absent(self, upstream: str, batch: str) -> bool:
-        """A joined batch source may have no file for a batch; what was delivered must have been accepted."""
-        stage = self.graph.stages[upstream]
-        spine = f"raw/{self.graph.contract.spine}"
-        return (
-            stage.scope == "batch"
-            and upstream.startswith("raw/")
-            and upstream != spine
-            and not self._delivered(stage, batch)
-        )
-
     def _name(self, stage: str, batch: str) -> str:
         asset = self.graph.asset(stage)
         return asset if batch == self.graph.whole else f"{asset} [{batch}]"
+
+
+def recipe_of(code: str, inputs: Iterable[tuple[str, str, str | None]], files: Iterable[Delivered]) -> str:
+    """The digest of what a value follows from: a code version, exact inputs (asset, partition, version), and files."""
+    return digest(
+        {
+            "code": code,
+            "inputs": [list(item) for item in inputs],
+            "files": [[file.name, file.sha256] for file in files],
+        }
+    )

@@ -17,19 +17,17 @@ from mlops_assets.assets.code import environment_digest
 from mlops_assets.assets.graph import Graph, Stage
 from mlops_assets.assets.landing import Delivered
 from mlops_assets.assets.plan import Plan, Resolution
-from mlops_assets.assets.work import Workbench
+from mlops_assets.assets.work import EVIDENCE, Workbench
 from mlops_assets.checks.verdict import Verdict
 from mlops_assets.errors import ConflictError, CorruptError, DeliveryError, PurgedError, RefusedError
 from mlops_assets.home import Home
 from mlops_assets.stages.made import Made
 from mlops_assets.store.manifest import Blob, Manifest
-from mlops_assets.store.names import segment
+from mlops_assets.store.names import segment, text
 from mlops_assets.store.store import Store, account
 
 Status = Literal["computed", "reused", "audited", "refused", "stopped"]
 Mark = Literal["news", "again"]
-
-_EVIDENCE = "evidence.json"
 
 
 @dataclass(frozen=True, slots=True)
@@ -243,7 +241,7 @@ class Session:
         attachments: dict[str, Blob] = {}
         if examples:
             data = json.dumps(examples, sort_keys=True, ensure_ascii=False).encode()
-            attachments[_EVIDENCE] = self.store.put_bytes(self.graph.asset(stage.name), batch, data)
+            attachments[EVIDENCE] = self.store.put_bytes(self.graph.asset(stage.name), batch, data)
         return {
             "accepted": not blocking,
             "verdicts": tuple(_record(verdict) for verdict in verdicts),
@@ -292,7 +290,7 @@ class Session:
     def _show(self, manifest: Manifest) -> None:
         """Lay files for people where people look; they can be made again from the store."""
         for name, blob in manifest.attachments.items():
-            if name != _EVIDENCE:
+            if name != EVIDENCE:
                 path = report_path(
                     self.home, self.graph.contract.name, manifest.batch, name, accepted=manifest.accepted
                 )
@@ -329,7 +327,7 @@ def verdicts_of(manifest: Manifest, examples: Mapping[str, Sequence[str]] | None
 
 def evidence(store: Store, manifest: Manifest) -> dict[str, list[str]]:
     """The examples of failing rows by check, from the blob that a purge can reach."""
-    blob = manifest.attachments.get(_EVIDENCE)
+    blob = manifest.attachments.get(EVIDENCE)
     return {} if blob is None else dict(json.loads(store.bytes(blob)))
 
 
@@ -369,6 +367,14 @@ def marked(home: Home, branch: str, asset: str, batch: str) -> Mark | None:
         return "again" if _mark(home, branch, asset, batch).stat().st_size else "news"
     except FileNotFoundError:
         return None
+
+
+def all_marked(home: Home, branch: str, asset: str) -> dict[str, Mark]:
+    """What Dagster is to be told of the heads of an asset, by batch."""
+    folder = _mark(home, branch, asset, "-").parent
+    batches = [text(path.name) for path in sorted(folder.iterdir()) if path.is_file()] if folder.is_dir() else []
+    found = {batch: marked(home, branch, asset, batch) for batch in batches}
+    return {batch: why for batch, why in found.items() if why is not None}
 
 
 def _mark(home: Home, branch: str, asset: str, batch: str) -> Path:

@@ -11,12 +11,16 @@ import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
+from mlops_assets.assets import sampling
 from mlops_assets.assets.graph import Graph, Stage
 from mlops_assets.assets.plan import Plan, Standing
 from mlops_assets.assets.publish import Outcome, mark_everything, marked
+from mlops_assets.automation.processes import this_process
+from mlops_assets.automation.tags import CLAIM, DATASET, PROCESS
 from mlops_assets.errors import RefusedError, UserError
 from mlops_assets.home import Home
 from mlops_assets.store.store import Store, account
@@ -67,12 +71,18 @@ class Summary:
 
 
 class Runner:
-    """Brings one dataset up to date; ``progress`` hears of every outcome."""
+    """Brings one dataset up to date; ``progress`` hears of every outcome.
 
-    def __init__(self, graph: Graph, home: Home, progress: Progress | None = None) -> None:
+    With ``entered_only`` it works from what the ledger holds, and takes in nothing of what lies in the landing folder.
+    """
+
+    def __init__(
+        self, graph: Graph, home: Home, progress: Progress | None = None, *, entered_only: bool = False
+    ) -> None:
         self.graph = graph
         self.home = home
-        self.plan = Plan(graph, Store.open(home.store), home.branch)
+        self.plan = Plan(graph, Store.open(home.store), home.branch, entered_only=entered_only)
+        self._claim = {CLAIM: "entered"} if entered_only else {}
         self.summary = Summary()
         self._progress = progress
         self._interrupted: Callable[[], bool] = lambda: False
@@ -88,6 +98,7 @@ class Runner:
             return self._run(asked)
 
     def _run(self, asked: Asked) -> Summary:
+        sampling.start(self.plan.store, self.home.branch)
         if self.home.branch == "main" and not self.home.dagster_is_made:
             mark_everything(self.home, self.plan.store)
         batches = self._batches(asked)
@@ -184,44 +195,55 @@ class Runner:
         # A build makes millions of objects that live as long as it does: looking through them again and again is waste.
         gc.set_threshold(200_000, 20, 100)
         import dagster as dg
-        from sqlalchemy.exc import DatabaseError
 
         from mlops_assets.assets.steps import LISTENER
 
         self.home.initialise_dagster()
         self._stop_if_asked()
         keys = [dg.AssetKey(self.graph.path(stage.name)) for stage in stages]
-        tags: dict[str, str] = {}
+        # Whoever runs the command runs it again, not the daemon.
+        tags = {DATASET: self.graph.contract.name, PROCESS: this_process(), "dagster/max_retries": "0"} | self._claim
         partition: str | None = None
-        if scope != "reference" and self.graph.partitioned:
-            if self.plan.calendar.cadence == "named":
-                self._instance.add_dynamic_partitions(f"{self.graph.contract.name}_batches", [first])
-            if first == last:
-                partition = first
-            else:
-                tags = {"dagster/asset_partition_range_start": first, "dagster/asset_partition_range_end": last}
-        token = LISTENER.set(self._heard)
+        with self._usable_databases():
+            if scope != "reference" and self.graph.partitioned:
+                if self.plan.calendar.cadence == "named":
+                    self._instance.add_dynamic_partitions(f"{self.graph.contract.name}_batches", [first])
+                if first == last:
+                    partition = first
+                else:
+                    tags |= {"dagster/asset_partition_range_start": first, "dagster/asset_partition_range_end": last}
+            token = LISTENER.set(self._heard)
+            try:
+                result = self._job.execute_in_process(
+                    instance=self._instance,
+                    asset_selection=keys,
+                    partition_key=partition,
+                    tags=tags,
+                    run_config={"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}},
+                    raise_on_error=False,
+                )
+                self._stop_if_asked()
+            finally:
+                LISTENER.reset(token)
+        self.summary.runs += 1
+        if not result.success:
+            self.summary.crashes += _reasons(result)
+
+    @contextmanager
+    def _usable_databases(self) -> Iterator[None]:
+        """What Dagster's databases refuse, as a sentence."""
+        from alembic.util import CommandError
+        from sqlalchemy.exc import DatabaseError
+
         try:
-            result = self._job.execute_in_process(
-                instance=self._instance,
-                asset_selection=keys,
-                partition_key=partition,
-                tags=tags,
-                run_config={"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}},
-                raise_on_error=False,
-            )
-            self._stop_if_asked()
-        except DatabaseError as error:
+            yield
+        except (CommandError, DatabaseError) as error:
+            what = error.orig if isinstance(error, DatabaseError) else str(error).partition(";")[0]
             raise UserError(
-                f"Dagster's databases in {self.home.dagster} cannot be used: {error.orig}. No version depends on them: "
-                f"free the disk if it is full; else move that folder away (but for a dagster.yaml of your own) and run "
+                f"Dagster's databases in {self.home.dagster} cannot be used: {what}. No version depends on them: free "
+                f"the disk if it is full; else move that folder away (but for a dagster.yaml of your own) and run "
                 f"again, and a new one is told of everything that stands."
             ) from error
-        finally:
-            LISTENER.reset(token)
-        self.summary.runs += 1
-        if not result.success and not any(outcome.failed for outcome in self.summary.outcomes):
-            self.summary.crashes += _reasons(result)
 
     def _stop_if_asked(self) -> None:
         if self._interrupted():
@@ -236,7 +258,11 @@ class Runner:
     def _instance(self) -> "dg.DagsterInstance":
         import dagster as dg
 
-        return dg.DagsterInstance.get()
+        from mlops_assets.automation.janitor import clean
+
+        instance = dg.DagsterInstance.get()
+        self.summary.notes += clean(instance, datetime.now(UTC))
+        return instance
 
     @cached_property
     def _job(self) -> "dg.JobDefinition":
@@ -272,13 +298,19 @@ def _interrupts() -> Iterator[Callable[[], bool]]:
 
 
 def _reasons(result: Any) -> list[str]:
-    """Why a run failed without an outcome: a bug or a broken machine, told in full."""
-    found = []
-    for event in result.all_events:
-        if event.is_step_failure or event.is_run_failure:
-            error = getattr(event.event_specific_data, "error", None)
+    """Why a run failed beside its refusals, which are outcomes: in a sentence, or in full where it is a bug."""
+    from mlops_assets.automation.records import CAUSE
+
+    steps = [event for event in result.all_events if event.is_step_failure]
+    found: list[str] = []
+    for event in steps or [event for event in result.all_events if event.is_run_failure]:
+        said = getattr(event.event_specific_data, "user_failure_data", None)
+        error = getattr(event.event_specific_data, "error", None)
+        if said is None or CAUSE not in said.metadata:
             found.append(error.to_string() if error else str(event.message))
-    return found or ["The Dagster run failed without saying why."]
+        elif said.metadata[CAUSE].value != "refused":
+            found.append(str(said.description))
+    return found if steps or found else ["The Dagster run failed without saying why."]
 
 
 __all__ = ["Asked", "RefusedError", "Runner", "Summary"]

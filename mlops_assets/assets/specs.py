@@ -5,14 +5,18 @@ What belongs here: the static specs, all set in this one place. What does not: a
 
 import warnings
 from collections.abc import Mapping
+from dataclasses import replace
+from datetime import timedelta
 from functools import cached_property
 
 import dagster as dg
 
 from mlops_assets.assets.code import code_version
 from mlops_assets.assets.graph import Graph, Stage, Upstream, digest
+from mlops_assets.assets.staleness import UP_TO_DATE
 from mlops_assets.contract.calendar import Calendar
 from mlops_assets.contract.model import Column
+from mlops_assets.sql.shape import CLEANED, SqlProject
 
 _CRON = {
     "hourly": "0 * * * *",
@@ -74,18 +78,24 @@ class Specs:
         metadata: dict[str, object] = {"dagster/uri": f"{contract.file}"}
         if columns:
             metadata["dagster/column_schema"] = column_schema(columns)
+        sql = contract.sql if stage.name == CLEANED else None
+        if sql:
+            metadata["dagster/column_lineage"] = self._lineage(sql)
+            metadata["columns_of_unknown_lineage"] = list(sql.unresolved)
         return dg.AssetSpec(
             key=self.key(stage.name),
             deps=[self._dep(upstream) for upstream in stage.upstream],
             description=stage.description,
             group_name=contract.name,
-            owners=list(contract.owners),
-            kinds=_KINDS[stage.kind],
-            tags={"stage": stage.name.split("/")[0], "scope": stage.scope},
+            owners=list(dict.fromkeys([*contract.owners, *(sql.owners if sql else ())])),
+            kinds=_KINDS[stage.kind] | ({"dbt", "duckdb"} if sql else set()),
+            tags={**(sql.tags if sql else {}), "stage": stage.name.split("/")[0], "scope": stage.scope},
             metadata=metadata,
             code_version=self.code_version(stage),
             partitions_def=self.partitions_of(stage),
+            freshness_policy=self._freshness(stage),
             skippable=True,
+            automation_condition=self._condition(stage),
         )
 
     def checks(self, stage: Stage) -> list[dg.AssetCheckSpec]:
@@ -100,8 +110,24 @@ class Specs:
                     blocking=check.severity == "block",
                     partitions_def=self.partitions_of(stage),
                 )
-                for check in stage.checks
+                for check in (*stage.checks, UP_TO_DATE)
             ]
+
+    def _condition(self, stage: Stage) -> dg.AutomationCondition[dg.AssetKey | dg.AssetCheckKey] | None:
+        """Of stages of a batch that stand on others of the same; ``conditions`` says what asks for the rest."""
+        if stage.scope != "batch" or not stage.upstream or not self.graph.contract.automation.enabled:
+            return None
+        from mlops_assets.automation.conditions import on_changed_data
+
+        return on_changed_data([self.key(reference.name) for reference in self.graph.of_scope("reference")])
+
+    def _freshness(self, stage: Stage) -> dg.FreshnessPolicy | None:
+        """When the stage is late. Dagster counts from the newest materialization of any of its batches."""
+        given = self.graph.contract.automation.freshness.get(stage.name)
+        if given is None:
+            return None
+        warn = None if given.warn is None else timedelta(seconds=given.warn)
+        return dg.FreshnessPolicy.time_window(timedelta(seconds=given.fail), warn)
 
     def _dep(self, upstream: Upstream) -> dg.AssetDep:
         mapping: dg.PartitionMapping | None = None
@@ -118,7 +144,22 @@ class Specs:
         contract = self.graph.contract
         if stage.name.startswith("raw/"):
             return contract.sources[stage.name.removeprefix("raw/")].columns
-        return contract.cleaned_columns() if stage.name == "cleaned" else {}
+        if stage.name != CLEANED:
+            return {}
+        told = contract.sql.columns if contract.sql else {}
+        columns = contract.cleaned_columns()
+        return {
+            name: replace(column, description=told.get(name) or column.description) for name, column in columns.items()
+        }
+
+    def _lineage(self, sql: SqlProject) -> dg.TableColumnLineage:
+        """Which delivered columns the values of each column come from; of what is unresolved nothing is said."""
+        return dg.TableColumnLineage(
+            deps_by_column={
+                name: [dg.TableColumnDep(self.key(f"raw/{source}"), column) for source, column in pairs]
+                for name, pairs in sql.lineage.items()
+            }
+        )
 
 
 def column_schema(columns: Mapping[str, Column]) -> dg.TableSchema:

@@ -5,15 +5,24 @@ versions, heads, verdicts' consequences (``publish``). Values of the batch at ha
 not read again what was just written.
 """
 
+import json
 import os
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from mlops_assets.assets.graph import Stage
 from mlops_assets.assets.plan import Plan
 from mlops_assets.checks.verdict import Verdict
+from mlops_assets.contract.model import Expectation
+from mlops_assets.sql.shape import CLEANED
 from mlops_assets.stages.made import Made
 from mlops_assets.store.manifest import Blob, Input, Manifest
+
+if TYPE_CHECKING:
+    from mlops_assets.sql.database import Run
+
+EVIDENCE = "evidence.json"
+"""The attachment that holds examples of failing rows by check."""
 
 _TREND = 12
 """How many earlier batches a batch's volumes are compared with."""
@@ -32,6 +41,8 @@ class Workbench:
         self._kept: dict[tuple[str, str], tuple[str, Any]] = {}
         self._sifted: dict[tuple[str, str], Any] = {}
         self._facts: dict[tuple[str, str, str], Mapping[str, Any]] = {}
+        self._run: Run | None = None
+        self._laid: object = None
 
     def make(self, stage: Stage, batch: str, inputs: Sequence[Input], files: Sequence[Mapping[str, Any]]) -> Made:
         """Do the stage's work.
@@ -62,16 +73,57 @@ class Workbench:
         from mlops_assets.checks import batch as batch_checks
 
         earlier = [] if stage.scope == "reference" else self._earlier(stage, batch)
-        return batch_checks.audit(self._contract, stage.name, made, batch=batch, earlier=earlier, upstream=upstream)
+        found = batch_checks.audit(self._contract, stage.name, made, batch=batch, earlier=earlier, upstream=upstream)
+        if self._suite(stage):
+            from mlops_assets.checks import expectations
+
+            found += expectations.audit(self._contract, stage.name.removeprefix("raw/"), made)
+        if self._contract.sql and stage.name == CLEANED:
+            from mlops_assets.checks import datatests
+
+            found += datatests.verdicts(self._sql(inputs).judge(made.value))
+        return found
 
     def attachments(self, stage: Stage, manifest: Manifest, made: Made) -> dict[str, bytes]:
         """Files for people that go with a version and are no part of it."""
+        if self._suite(stage):
+            return self._expected(stage, manifest)
         if stage.name != "evaluation_report":
             return {}
         from mlops_assets.assets.provenance import provenance
         from mlops_assets.report.page import html
 
         return {"report.html": html(made.value, provenance(self._plan, manifest)).encode()}
+
+    def _suite(self, stage: Stage) -> Sequence[Expectation]:
+        """What analysts expect of a stage: of a source as it was delivered, or nothing."""
+        raw = stage.name.startswith("raw/")
+        return self._contract.expectations_of(stage.name.removeprefix("raw/")) if raw else ()
+
+    def _expected(self, stage: Stage, manifest: Manifest) -> dict[str, bytes]:
+        """The page of a source's expectations; that of the spine has the plain name."""
+        from mlops_assets.report.expectations import html
+
+        source = stage.name.removeprefix("raw/")
+        more = "" if source == self._contract.spine else f"-{source}"
+        blob = manifest.attachments.get(EVIDENCE)
+        page = html(
+            {
+                "dataset": self._contract.name,
+                "source": source,
+                "batch": manifest.batch,
+                "branch": self._plan.branch,
+                "rows": manifest.rows,
+                "version": manifest.version,
+                "files": manifest.files,
+                "who": manifest.who,
+                "when": manifest.when,
+            },
+            self._suite(stage),
+            {verdict["check"]: verdict for verdict in manifest.verdicts},
+            json.loads(self._plan.store.bytes(blob)) if blob else {},
+        )
+        return {f"expectations{more}.html": page.encode()}
 
     def preview(self, stage: Stage, made: Made) -> dict[str, Any]:
         """What Dagster shows of a value: some rows of a table, plots of a report. Never a sensitive column."""
@@ -121,7 +173,12 @@ class Workbench:
         source = self._contract.sources[stage.name.removeprefix("raw/")]
         store = self._plan.store
         kept = [Delivery(file["name"], store.file(Blob(file["blob"], file["size"], file["sha256"]))) for file in files]
-        return read_source(self._contract, source, kept, batch)
+        made = read_source(self._contract, source, kept, batch)
+        if self._contract.sample is None or source.name != self._contract.spine:
+            return made
+        from mlops_assets.stages.sample import sampled
+
+        return sampled(self._contract, source, made)
 
     def _make_batch(self, stage: Stage, inputs: Sequence[Input]) -> Made:
         by_stage = {self._plan.graph.stage_of(item.asset): item for item in inputs}
@@ -131,7 +188,12 @@ class Workbench:
             sifted = {name.removeprefix("raw/"): self._sift(item) for name, item in by_stage.items()}
             if stage.name == "quarantine":
                 return clean.quarantine(self._contract, sifted)
-            return clean.clean(self._contract, {name: each.accepted for name, each in sifted.items()}, sifted)
+            accepted = {name: each.accepted for name, each in sifted.items()}
+            if self._contract.sql is None:
+                return clean.clean(self._contract, accepted, sifted)
+            from mlops_assets.stages.transform import transform
+
+            return transform(self._contract, self._sql(inputs), accepted, sifted)
         cleaned = self.value(by_stage["cleaned"])
         if stage.name == "splits":
             from mlops_assets.stages.split import assign_buckets
@@ -140,6 +202,19 @@ class Workbench:
         from mlops_assets.stages.features import build_features
 
         return build_features(self._contract, cleaned)
+
+    def _sql(self, inputs: Sequence[Input]) -> "Run":
+        """The accepted rows where the dataset's SQL finds them, kept until those of another batch are asked for."""
+        from mlops_assets.stages.transform import begin
+
+        key = tuple((item.asset, item.partition, item.version) for item in inputs)
+        if self._run is None:
+            self._run = begin(self._contract)
+        if self._laid != key:
+            sources = {self._plan.graph.stage_of(item.asset).removeprefix("raw/"): item for item in inputs}
+            self._run.lay({name: self._sift(item).accepted for name, item in sources.items()})
+            self._laid = key
+        return self._run
 
     def _sift(self, item: Input) -> Any:
         from mlops_assets.stages.ingest import empty

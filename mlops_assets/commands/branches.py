@@ -33,6 +33,9 @@ def add(commands: "Commands") -> None:
     branch.add_argument(
         "--from", dest="source", metavar="REF", help="a branch, tag or moment; the current branch when left out"
     )
+    branch.add_argument(
+        "--empty", action="store_true", help="start with nothing, as one that holds a sample (sample/NAME) does anyway"
+    )
     branch.add_argument("--delete", metavar="NAME", help="remove this branch; its versions stay until `gc`")
     _words(branch)
     branch.set_defaults(command=_branch)
@@ -108,10 +111,13 @@ def _words(parser: argparse.ArgumentParser) -> None:
 
 
 def _branch(options: argparse.Namespace, home: Home) -> int:
+    from mlops_assets.store.branches import is_sample
     from mlops_assets.store.branching import create_branch, remove_branch
 
+    if options.empty and options.source:
+        raise UserError(f"`--empty` starts from nothing, and `--from {options.source}` names something; take one.")
     if options.delete:
-        if options.name or options.source:
+        if options.name or options.source or options.empty:
             raise UserError("`branch --delete` removes one branch; leave the other name out.")
         if options.delete == home.branch:
             raise UserError(
@@ -124,15 +130,18 @@ def _branch(options: argparse.Namespace, home: Home) -> int:
             print(f"Removed the branch {options.delete} and its {count} own heads. Its versions stay until gc.")
         return 0
     if not options.name:
+        if options.empty:
+            raise UserError("`branch --empty` starts a branch; say how it is called: mlops-assets branch NAME --empty")
         return _branches(options, home)
     store = open_store(home, create=True)
-    branch = create_branch(
-        store, options.name, options.source or home.branch, current=home.branch, message=options.message
-    )
+    empty = options.empty or (not options.source and is_sample(options.name) and not is_sample(home.branch))
+    source = None if empty else options.source or home.branch
+    branch = create_branch(store, options.name, source, current=home.branch, message=options.message)
     if options.json:
         say_json({"branch": branch.name, "source": branch.source, "assets": len(branch.base), "when": branch.when})
     else:
-        print(f"Started the branch {branch.name} from {branch.source} ({len(branch.base)} assets, nothing was copied).")
+        shown = f"from {branch.source} ({len(branch.base)} assets, nothing was copied)" if branch.source else "empty"
+        print(f"Started the branch {branch.name} {shown}.")
         print(f"Work on it with: export MLOPS_ASSETS_BRANCH={branch.name}")
     return 0
 

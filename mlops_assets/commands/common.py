@@ -29,19 +29,23 @@ def open_store(home: Home, *, create: bool = False) -> "Store":
 
 
 def contracts(home: Home, name: str | None) -> "list[Contract]":
-    """The contract of a dataset, or all of them; raises ``UserError`` for an unknown name or none at all."""
+    """The contract of a dataset, or all of them, as on the home's branch.
+
+    Raises ``UserError`` for an unknown name or none at all.
+    """
+    from mlops_assets.assets.sampling import for_branch
     from mlops_assets.contract.load import load_contract, load_contracts
 
     if name is None:
         found: Mapping[str, Contract] = load_contracts(home.data)
         if not found:
             raise UserError(f"{home.data} holds no dataset: no folder in it has a dataset.yaml.")
-        return list(found.values())
+        return [for_branch(contract, home.branch) for contract in found.values()]
     folder = home.data / name
     if not (folder / "dataset.yaml").is_file():
         known = ", ".join(sorted(path.parent.name for path in home.data.glob("*/dataset.yaml"))) or "none"
         raise UserError(f"There is no dataset {name!r} in {home.data}; there is: {known}.")
-    return [load_contract(folder)]
+    return [for_branch(load_contract(folder), home.branch)]
 
 
 def say_json(value: Any) -> None:

@@ -1,4 +1,4 @@
-"""Bringing a dataset up to date and looking at it: run, deliver, status, env, dev.
+"""Bringing a dataset up to date and looking at it: run, deliver, env, dev.
 
 What belongs here: arguments, what is printed, exit codes. What does not: any decision; every door leads through the
 same ``assets``.
@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from mlops_assets.commands.common import Commands, contracts, open_store
 from mlops_assets.errors import UserError
 from mlops_assets.home import Home
+from mlops_assets.mounts import warning
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -37,6 +38,11 @@ def add(commands: Commands) -> None:
     run.add_argument(
         "--release", action="append", default=None, metavar="P", help="this release instead of the newest, or `all`"
     )
+    run.add_argument(
+        "--entered",
+        action="store_true",
+        help="only what was taken in before; leave alone what lies in the landing folder",
+    )
     run.set_defaults(command=_run)
 
     deliver = commands.add_parser("deliver", help="play the supplier: put files into the landing folder")
@@ -44,10 +50,6 @@ def add(commands: Commands) -> None:
     deliver.add_argument("--through", metavar="P", help="batches up to this one; all when left out")
     deliver.add_argument("--if-empty", action="store_true", help="only when the landing folder holds no file yet")
     deliver.set_defaults(command=_deliver)
-
-    status = commands.add_parser("status", help="say what is current, stale or refused, and why")
-    status.add_argument("dataset", nargs="?")
-    status.set_defaults(command=_status)
 
     env = commands.add_parser("env", help="print the exports with which a bare `dagster` works on the same home")
     env.set_defaults(command=_env)
@@ -63,16 +65,23 @@ def _run(options: argparse.Namespace, home: Home) -> int:
     from mlops_assets.assets.runs import Runner
 
     code = 0
+    _warn(home)
     for contract in contracts(home, options.dataset):
         started = time.monotonic()
         graph = Graph(contract)
         progress = _Progress()
-        runner = Runner(graph, home, progress)
+        runner = Runner(graph, home, progress, entered_only=options.entered)
         summary = runner.run(_asked(options, runner))
         progress.end()
         _summarise(home, runner.plan, summary, time.monotonic() - started)
         code = max(code, int(summary.failed))
     return code
+
+
+def _warn(home: Home) -> None:
+    """Say at the start what will go wrong some day."""
+    if afar := warning(home.root):
+        print(afar, file=sys.stderr)
 
 
 def _asked(options: argparse.Namespace, runner: Any) -> Any:
@@ -220,36 +229,15 @@ def _deliver(options: argparse.Namespace, home: Home) -> int:
     return 0
 
 
-def _status(options: argparse.Namespace, home: Home) -> int:
-    from mlops_assets.assets.graph import Graph
-    from mlops_assets.assets.plan import Plan
-
-    code = 0
-    for contract in contracts(home, options.dataset):
-        graph = Graph(contract)
-        plan = Plan(graph, open_store(home, create=True), home.branch)
-        print(f"{contract.name} on branch {home.branch}")
-        sentences: list[str] = []
-        for stage in graph.stages.values():
-            keys = {"reference": [graph.whole], "batch": plan.batches, "release": plan.releases[-1:]}[stage.scope]
-            counts: dict[str, int] = {}
-            for key in keys:
-                standing = plan.standing(stage, key)
-                counts[standing.state] = counts.get(standing.state, 0) + 1
-                if standing.state != "current":
-                    sentences.append(standing.sentence)
-            text = ", ".join(f"{count} {state}" for state, count in sorted(counts.items())) or "nothing delivered"
-            print(f"  {stage.name:<20} {text}")
-        for sentence in dict.fromkeys([*plan.landing.strays, *sentences]):
-            print(f"  - {sentence}")
-            code = 1
-    return code
-
-
 def _env(options: argparse.Namespace, home: Home) -> int:
+    from mlops_assets.assets.sampling import start
+    from mlops_assets.store.branches import is_sample
+
     del options
     home.initialise()
     home.initialise_dagster()
+    if is_sample(home.branch):
+        start(open_store(home, create=True), home.branch)
     for name in home.environment():
         print(f"export {name}={shlex.quote(os.environ[name])}")  # what was set before stays, see ``Home.apply``
     return 0
@@ -258,6 +246,7 @@ def _env(options: argparse.Namespace, home: Home) -> int:
 def _dev(options: argparse.Namespace, home: Home) -> int:
     from mlops_assets.ui.services import listening, serve
 
+    _warn(home)
     with listening(options.port) as listener:  # before anything is made
         home.initialise()
         home.initialise_dagster()

@@ -66,7 +66,11 @@ def add(commands: Commands) -> None:
     diff.add_argument("--key", type=_names, metavar="A,B", help="the columns of the rows' key; else the contract's")
     diff.add_argument("--sample", type=_count, default=3, metavar="N", help="examples of each kind (default 3)")
     diff.add_argument("--out", type=Path, metavar="FILE", help="write every differing row and cell: .parquet or .csv")
-    diff.add_argument("--json", action="store_true", help="answer for programs")
+    form = diff.add_mutually_exclusive_group()
+    form.add_argument("--json", action="store_true", help="answer for programs")
+    form.add_argument(
+        "--markdown", action="store_true", help="answer for reviewers: a release's metrics, and what is behind them"
+    )
     diff.set_defaults(command=_diff)
 
     cat = commands.add_parser("cat", help="print the rows of a table, or the value of anything else")
@@ -122,6 +126,10 @@ def _diff(options: argparse.Namespace, home: Home) -> int:
     from mlops_assets.store.behind import compared
     from mlops_assets.store.diff import diff
 
+    if options.markdown:
+        from mlops_assets.commands.comparing import diff_markdown
+
+        return diff_markdown(options, home)
     if options.out and not options.rows:
         raise UserError("--out writes rows: ask for them with --rows.")
     with without_gc():

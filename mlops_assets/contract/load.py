@@ -15,6 +15,9 @@ The whole of a ``dataset.yaml``; what has a default may be left out::
         kind: batch                                           # or reference: one table for all batches
         files: "landing/parcels_{batch}.csv"                  # without {batch}: rows are taken by event_time
         format: {kind: csv, delimiter: ",", quote: '"', encoding: utf-8, decimal: ".", missing: ["", NA]}
+                                                              # further: header: 1 (line of the names), multiline:
+                                                              # false, final_newline: required, archive: gzip or zip,
+                                                              # quote: none; of parquet: checksums: required
         key: [depot, number]                                  # never null, tells rows apart
         event_time: sent                                      # or {year: y, month: m, day: d, hour: h}
         redelivery: replace                                   # or add
@@ -22,7 +25,9 @@ The whole of a ``dataset.yaml``; what has a default may be left out::
           depot: string                                       # a type alone, or a type and rules:
           number: {type: int64, minimum: 1}
           sent: {type: timestamp, format: "%Y-%m-%dT%H:%M:%SZ"}
+          handed_in: {type: timestamp, format: "%d.%m.%Y %H:%M", zone: Europe/Berlin}   # local; becomes UTC
           weight: {type: float64, nullable: false, minimum: 0, maximum: 70, description: kilograms}
+          worth: {type: int64, thousands: ","}
           service: {type: string, values: [standard, express], missing: [none]}
           phone: {type: string, pattern: "[0-9 +]+", role: sensitive}
           hours_late: {type: float64, role: excluded}         # known only after the event
@@ -39,9 +44,22 @@ The whole of a ``dataset.yaml``; what has a default may be left out::
     evaluation: {groups: [service], threshold: prevalence, bootstrap: 200, minimum_group: 100}
     gates: {metric: roc_auc, minimum: {roc_auc: 0.6}, maximum: {roc_auc: 0.95}, beat: [prior, linear], agreement: 0.8}
     limits: {warn: 0.005, refuse: 0.05}                       # quarantined share of a batch
+    admitted: admitted.yaml                                   # rows that people let in by name; see contract.admitted
+    automation:                                               # what happens by itself; changes no value
+      enabled: true                                           # false: only what somebody starts
+      arrivals: {settle: 5s, marker: "{file}.done", attempts: 3}   # when a landed file is complete
+      releases: every_batch                                   # or hand, or {when: schedule, cron: "0 6 * * 1"}, or
+                                                              # {when: drift, checks: [features/filled]}
+      freshness: {raw/parcels: {fail: 36h, warn: 26h}}        # a stage without a new version for so long is late
+      sample: {share: 0.05, by: [depot], cron: "0 2 * * *"}   # a nightly run on a fixed fraction; by: of the spine
+      verify: "0 3 * * 0"                                     # of the whole store; or off. All times are in UTC
+      limit: 500                                              # batches that are asked for at once
+      alerts: {command: [notify-send, Failed], webhook: ALERTS_URL, email: SMTP_URL, recipients: [ann@example.org]}
 
 A function in ``features.py`` is a feature of its name; its parameters are columns of ``cleaned`` or features listed
-before it.
+before it. What is expected of a supplier's data as a whole stands in ``expectations.json`` (``contract.expectations``).
+A dbt project (``dbt/dbt_project.yml``) makes ``cleaned`` from the sources ``raw.<source>`` by its model of that name,
+with the columns that the joins name all the same (``sql``).
 """
 
 import dataclasses
@@ -54,7 +72,10 @@ from typing import Any
 import yaml
 
 from mlops_assets.contract import yamlnodes as y
+from mlops_assets.contract.admitted import read_admitted
+from mlops_assets.contract.automation import read_automation
 from mlops_assets.contract.calendar import TIME_CADENCES, Calendar
+from mlops_assets.contract.expectations import read_expectations
 from mlops_assets.contract.expression import Expression, ExpressionError, parse
 from mlops_assets.contract.functions import Function, read_functions
 from mlops_assets.contract.model import (
@@ -77,6 +98,7 @@ from mlops_assets.contract.model import (
 from mlops_assets.contract.tables import SOURCE_NAME, UNKNOWN, joined_sources, read_joins, read_sources, read_spine
 from mlops_assets.contract.vocabulary import METRICS, REFUSED_SETTINGS, SETTINGS, TASKS, setting_type
 from mlops_assets.errors import ContractError, UserError
+from mlops_assets.sql.cache import sql_project
 
 FILE = "dataset.yaml"
 FEATURES_FILE = "features.py"
@@ -117,7 +139,7 @@ def load_contract(folder: Path) -> Contract:
     root = y.Section(node, "", file, mistakes)
     contract = _contract(folder, root, mistakes)
     mistakes.raise_any()
-    return contract
+    return dataclasses.replace(contract, sql=sql_project(contract))
 
 
 def _contract(folder: Path, root: y.Section, mistakes: y.Mistakes) -> Contract:
@@ -152,8 +174,14 @@ def _contract(folder: Path, root: y.Section, mistakes: y.Mistakes) -> Contract:
         limits=_limits(root),
         supplier=_supplier(folder, root, mistakes),
     )
+    admitted = read_admitted(root, contract)
+    automation = read_automation(root, contract)
     root.finish()
-    return dataclasses.replace(contract, sources=_with_roles(contract, answer))
+    sources = _with_roles(contract, answer)
+    expected = read_expectations(folder, sources, spine, mistakes)
+    return dataclasses.replace(
+        contract, sources=sources, automation=automation, admitted=admitted, expectations=expected
+    )
 
 
 @dataclass

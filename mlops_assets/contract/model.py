@@ -9,6 +9,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
+from mlops_assets.sql.shape import SqlProject
+
 ColumnType = Literal["string", "int64", "float64", "boolean", "date", "timestamp"]
 Role = Literal["key", "group", "time", "feature", "target", "excluded", "sensitive"]
 Cadence = Literal["none", "hourly", "daily", "weekly", "monthly", "yearly", "named"]
@@ -22,7 +24,8 @@ class Column:
 
     ``format`` is a ``strptime`` pattern for dates and timestamps. ``minimum`` and ``maximum`` are inclusive and of the
     column's own kind (numbers for numbers, ISO text for dates). ``pattern`` must match the whole text. ``missing`` are
-    further delivered texts that mean "no value" in this column.
+    further delivered texts that mean "no value" in this column. ``thousands`` is the sign between groups of three
+    digits, ``zone`` the IANA time zone in which times without an offset are written; they become UTC.
     """
 
     name: str
@@ -34,6 +37,8 @@ class Column:
     pattern: str | None = None
     format: str | None = None
     missing: tuple[str, ...] = ()
+    thousands: str | None = None
+    zone: str | None = None
     roles: frozenset[Role] = frozenset()
     description: str = ""
     line: int = 0
@@ -41,7 +46,13 @@ class Column:
 
 @dataclass(frozen=True, slots=True)
 class FileFormat:
-    """How a source's files are written. ``missing`` are the texts that mean "no value" in every column."""
+    """How a source's files are written. ``missing`` are the texts that mean "no value" in every column.
+
+    Without a ``quote`` every sign is a letter. ``header`` is the line of the column names; what stands above is no
+    data. ``multiline`` says whether a quoted field may run over several lines; None: it may, unless its lines look like
+    rows. A last line without an end is a warning where one is ``expected`` and refuses the file where it is
+    ``required``; so does Parquet without page checksums.
+    """
 
     kind: Literal["csv", "parquet", "jsonl"] = "csv"
     delimiter: str = ","
@@ -49,6 +60,11 @@ class FileFormat:
     encoding: str = "utf-8"
     decimal: str = "."
     missing: tuple[str, ...] = ("",)
+    header: int = 1
+    multiline: bool | None = None
+    final_newline: Literal["expected", "required"] = "expected"
+    archive: Literal["none", "gzip", "zip"] = "none"
+    checksums: Literal["optional", "required"] = "optional"
 
 
 @dataclass(frozen=True, slots=True)
@@ -207,6 +223,122 @@ class Limits:
 
 
 @dataclass(frozen=True, slots=True)
+class Arrivals:
+    """When a file in the landing folder is complete.
+
+    Its size and time must be the same in two looks at least ``settle`` seconds apart; with a ``marker``, a name in
+    which ``{file}`` stands for the file's, it is complete as soon as that marker lies beside it, and not before.
+    A file whose run broke off is tried ``attempts`` times.
+    """
+
+    settle: float = 5.0
+    marker: str | None = None
+    attempts: int = 3
+
+
+@dataclass(frozen=True, slots=True)
+class Releases:
+    """When a release is asked for: of ``every_batch``, on a ``schedule`` (``cron``, UTC), on ``drift``, by ``hand``.
+
+    On drift: when one of ``checks`` (``stage/check``, warnings) has failed on a batch that the newest release has not
+    seen.
+    """
+
+    when: Literal["every_batch", "schedule", "drift", "hand"] = "every_batch"
+    cron: str | None = None
+    checks: tuple[str, ...] = ()
+    line: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Freshness:
+    """Seconds after which a stage without a new version is late: ``warn`` tells, ``fail`` is shown as a failure."""
+
+    fail: float
+    warn: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """A fixed fraction of the dataset: all rows of that ``share`` of the groups of ``by`` (by hash, never by chance).
+
+    Without ``by`` a row's group is that of the split, or its key. ``cron`` (UTC) is when the nightly run happens.
+    """
+
+    share: float = 0.05
+    by: tuple[str, ...] = ()
+    cron: str = "0 2 * * *"
+
+
+@dataclass(frozen=True, slots=True)
+class Alerts:
+    """What is called when a run has failed. Secrets are named by environment variables, never written here.
+
+    ``command`` gets the record as JSON on its standard input. ``webhook`` and ``email`` are names of environment
+    variables: of a URL to which it is POSTed, and of an SMTP URL (``smtp://user:password@host:port``) for mail to
+    ``recipients``.
+    """
+
+    command: tuple[str, ...] = ()
+    webhook: str | None = None
+    email: str | None = None
+    recipients: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Automation:
+    """What happens by itself; changes no value. ``limit`` is how many batches a sweep asks for at once.
+
+    ``verify`` is the cron expression (UTC) of the store's verification. ``freshness`` goes by stage.
+    """
+
+    enabled: bool = True
+    arrivals: Arrivals = field(default_factory=Arrivals)
+    releases: Releases = field(default_factory=Releases)
+    freshness: Mapping[str, Freshness] = field(default_factory=dict)
+    sample: Sample | None = None
+    verify: str | None = "0 3 * * 0"
+    limit: int = 500
+    alerts: Alerts = field(default_factory=Alerts)
+    line: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Admission:
+    """A person's word that rows of ``source`` are let in although ``reason`` speaks against them.
+
+    ``reason`` is a reason as the quarantine counts it. The row is the one on ``file`` and ``line``, or all that were
+    delivered with the texts ``row`` by column, which has the whole key.
+    """
+
+    source: str
+    reason: str
+    who: str
+    why: str
+    row: Mapping[str, str] = field(default_factory=dict)
+    file: str | None = None
+    row_line: int | None = None
+    line: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Expectation:
+    """What an analyst expects of a source's rows, in Great Expectations' own ``type`` and ``kwargs``.
+
+    ``name`` is the check's. A failed one of severity ``critical`` keeps a version from being published.
+    """
+
+    name: str
+    source: str
+    type: str
+    columns: tuple[str, ...]
+    kwargs: Mapping[str, Any]
+    severity: Literal["critical", "warning", "info"]
+    description: str = ""
+    line: int = 0
+
+
+@dataclass(frozen=True, slots=True)
 class Contract:
     """One dataset folder, read and checked. ``spine`` is the source whose rows become the rows of ``cleaned``."""
 
@@ -227,11 +359,28 @@ class Contract:
     gates: Gates
     limits: Limits
     supplier: str | None = None
+    automation: Automation = field(default_factory=Automation)
+    sample: Sample | None = None
+    """On a branch that holds a sample: which, with its ``by`` resolved. The folder says it in ``automation.sample``."""
+    admitted: tuple[Admission, ...] = ()
+    expectations: tuple[Expectation, ...] = ()
+    sql: SqlProject | None = None
+    """The dbt project that makes ``cleaned``, compiled; None where the joins above make it."""
 
     @property
     def file(self) -> Path:
         """The contract's own file, as errors name it."""
         return self.folder / "dataset.yaml"
+
+    def admitted_of(self, source: str) -> tuple[Admission, ...]:
+        """What people said for rows of a source."""
+        return tuple(each for each in self.admitted if each.source == source)
+
+    def expectations_of(self, source: str) -> tuple[Expectation, ...]:
+        """What analysts expect of a source. Of a sample nothing: what is expected of all rows says nothing of some."""
+        if self.sample is not None and source == self.spine:
+            return ()
+        return tuple(each for each in self.expectations if each.source == source)
 
     def cleaned_columns(self) -> Mapping[str, Column]:
         """The columns of ``cleaned`` in order: the spine's, then each join's under its new name."""

@@ -4,7 +4,6 @@ What belongs here: ``sources``, ``spine`` and ``joins`` of ``dataset.yaml`` as v
 is learned from the tables (``load``), or any look at delivered files (``stages``).
 """
 
-import codecs
 import re
 from collections.abc import Callable, Mapping
 from datetime import datetime
@@ -13,6 +12,7 @@ from typing import Any, Final, cast
 import yaml
 
 from mlops_assets.contract import yamlnodes as y
+from mlops_assets.contract.formats import read_format
 from mlops_assets.contract.model import Column, EventTime, FileFormat, Join, Partitions, Role, Source
 from mlops_assets.contract.vocabulary import COLUMN_TYPES, WRITTEN_ROLES
 
@@ -20,14 +20,12 @@ SOURCE_NAME = re.compile(r"[A-Za-z][A-Za-z0-9_]*")
 # The type of a column whose type is a mistake: it is told once, and nothing more is concluded from it. No contract
 # with mistakes leaves the loader, so nobody else meets it.
 UNKNOWN: Final[Any] = ""
-_KINDS = ("csv", "parquet", "jsonl")
-_OWN_COLUMNS = ("_file", "_line", "_text")  # added to every raw table
+_OWN_COLUMNS = ("_file", "_line", "_text", "_problem")  # added to every raw table
 _PARTS = ("year", "month", "day", "hour")
 _FINEST_PART = {"yearly": 1, "monthly": 2, "weekly": 3, "daily": 3, "hourly": 4}  # how many parts tell the batch
 _DIRECTIVE = re.compile(r"%(.?)")
-_DIRECTIVES = frozenset("YymdHIMSfzZbBjp%")
-_DURATION = re.compile(r"([0-9]+(?:\.[0-9]+)?) ?(s|m|h|d)")
-_SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
+_DIRECTIVES = frozenset("YymdHIMSfzbBjp%")
+_THOUSANDS = (",", ".", "'", " ", "_")
 
 
 def read_sources(root: y.Section, partitions: Partitions) -> dict[str, Source]:
@@ -53,7 +51,7 @@ def _source(name: str, section: y.Section, partitions: Partitions) -> Source:
         "batch",
     )
     files = section.need("files", y.text, "", 'write a pattern like "landing/orders_{batch}.csv".')
-    file_format = _format(section)
+    file_format = read_format(section)
     key = section.get("key", y.list_of(y.text), ())
     event_time = _event_time(section)
     columns = _columns(section, name, file_format, key, event_time)
@@ -159,57 +157,6 @@ def _event_time(section: y.Section) -> EventTime | None:
     return EventTime(tuple(found.values()), cast("Any", names))
 
 
-def _format(section: y.Section) -> FileFormat:
-    node = section.node("format")
-    if node is None:
-        return FileFormat()
-    if isinstance(node, yaml.ScalarNode):
-        return FileFormat(section.choose("format", _KINDS, "csv"))
-    part = section.section("format", f"{section.what}, format")
-    if part is None:
-        return FileFormat()
-    default = FileFormat()
-    kind = part.choose("kind", _KINDS, "csv")
-    read = FileFormat(
-        kind=kind,
-        delimiter=part.get("delimiter", _letter, default.delimiter),
-        quote=part.get("quote", _letter, default.quote),
-        encoding=part.get("encoding", _encoding, default.encoding),
-        decimal=part.choose(
-            "decimal",
-            (
-                ".",
-                ",",
-            ),
-            default.decimal,
-        ),
-        missing=part.get("missing", y.list_of(y.text), default.missing),
-    )
-    part.finish()
-    if kind != "csv":
-        for key in ("delimiter", "quote", "encoding", "decimal"):
-            if key in part:
-                part.wrong(f"{key!r} goes with csv only, not with {kind}.", key)
-    elif read.delimiter in (read.quote, read.decimal):
-        part.wrong("delimiter, quote and decimal sign cannot be the same letter.")
-    return read
-
-
-def _letter(node: yaml.Node) -> str:
-    letter = {"tab": "\t", "\\t": "\t"}.get(y.text(node), y.text(node))
-    if len(letter) != 1 or not letter.isascii() or letter.isalnum():
-        raise y.WrongError((y.line_of(node), f"should be one sign, like ';' or tab, not {letter!r}."))
-    return letter
-
-
-def _encoding(node: yaml.Node) -> str:
-    name = y.text(node)
-    try:
-        return codecs.lookup(name).name
-    except LookupError:
-        raise y.WrongError((y.line_of(node), f"is {name!r}, an encoding nobody knows; try utf-8.")) from None
-
-
 def _columns(
     section: y.Section, source: str, file_format: FileFormat, key: tuple[str, ...], time: EventTime | None
 ) -> dict[str, Column]:
@@ -265,6 +212,8 @@ def _column(
         pattern=cell.get("pattern", _pattern, None),
         format=cell.get("format", _time_format, None),
         missing=cell.get("missing", y.list_of(y.text), ()),
+        thousands=cell.get("thousands", y.choice(*_THOUSANDS), None),
+        zone=cell.get("zone", _zone, None),
         roles=derived | frozenset(written),
         description=cell.get("description", y.text, ""),
         line=cell.line,
@@ -276,6 +225,7 @@ def _column(
     cell.finish()
     if column.type != UNKNOWN:
         _check_rules(cell, column)
+        _check_spelling(cell, column, file_format)
     if column.nullable and (set(column.values) & {*file_format.missing, *column.missing}):
         both = sorted(set(column.values) & {*file_format.missing, *column.missing})
         cell.wrong(f"{y.listed(both)} cannot be a value and mean a missing one.", "values")
@@ -296,6 +246,21 @@ def _check_rules(cell: y.Section, column: Column) -> None:
     for role in ("excluded", "sensitive"):
         if "feature" in column.roles and role in column.roles:
             cell.wrong(f"the roles 'feature' and {role!r} contradict each other.", "role")
+
+
+def _check_spelling(cell: y.Section, column: Column, file_format: FileFormat) -> None:
+    if column.thousands is not None and column.type not in ("int64", "float64"):
+        cell.wrong(f"'thousands' goes with numbers, not with {column.type}.", "thousands")
+    elif column.thousands is not None and column.thousands in (file_format.decimal, file_format.delimiter):
+        other = "decimal sign" if column.thousands == file_format.decimal else "delimiter"
+        cell.wrong(f"'thousands' cannot be {column.thousands!r}, which is the {other}.", "thousands")
+    if column.zone is not None and column.type != "timestamp":
+        cell.wrong(f"'zone' goes with timestamp, not with {column.type}.", "zone")
+    zoned = column.format is not None and ("%z" in column.format or column.format.endswith("Z"))
+    if zoned and column.zone is not None:
+        cell.wrong("the format says each time's offset; leave 'zone' out.", "zone")
+    if zoned and column.type == "date" and "%z" in str(column.format):
+        cell.wrong("a date has no offset; take %z out of 'format', or declare a timestamp.", "format")
 
 
 def _role(node: yaml.Node) -> Any:
@@ -355,6 +320,19 @@ def _time_format(node: yaml.Node) -> str:
         shown = f"has {y.listed(foreign)}" if foreign else f"is {written!r}"
         raise y.WrongError((y.line_of(node), f"{shown}; write a pattern like %Y-%m-%d or %d.%m.%Y %H:%M."))
     return written
+
+
+def _zone(node: yaml.Node) -> str:
+    from zoneinfo import ZoneInfo
+
+    name = y.text(node)
+    try:
+        ZoneInfo(name)
+    except (ValueError, OSError, KeyError):
+        raise y.WrongError(
+            (y.line_of(node), f"is {name!r}; write a zone like Europe/Berlin, America/New_York or UTC.")
+        ) from None
+    return name
 
 
 # ---- joins
@@ -435,7 +413,7 @@ def _join(section: y.Section, sources: Mapping[str, Source], spine: str) -> Join
             "left",
         ),
         as_of=_as_of(section),
-        tolerance=section.get("tolerance", _duration, None),
+        tolerance=section.get("tolerance", y.duration, None),
         warn_below=section.get("warn_below", y.share, 0.0),
         line=section.line,
     )
@@ -492,11 +470,3 @@ def _as_of(section: y.Section) -> tuple[str, str] | None:
         section.wrong("'as_of' is one time column, or {ours: theirs}.", "as_of")
         return None
     return pairs[0]
-
-
-def _duration(node: yaml.Node) -> float:
-    written = y.text(node)
-    found = _DURATION.fullmatch(written)
-    if found is None:
-        raise y.WrongError((y.line_of(node), f"should be a time like 90m, 3h or 2d, not {written!r}."))
-    return float(found[1]) * _SECONDS[found[2]]

@@ -28,6 +28,8 @@ _DEEPEST = 20
 _FEW = 12  # as many words as a sentence can list
 _INTEGER = re.compile(r"[-+]?(0|[1-9][0-9]*)")
 _NUMBER = re.compile(r"[-+]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][-+]?[0-9]+)?")
+_DURATION = re.compile(r"([0-9]+(?:\.[0-9]+)?) ?(s|m|h|d)")
+_SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 _STANDARD_TAG = "tag:yaml.org,2002:"
 
 
@@ -194,6 +196,15 @@ def flag(node: yaml.Node) -> bool:
     if written not in ("true", "false"):
         raise WrongError((line_of(node), f"should be true or false, not {written!r}."))
     return written == "true"
+
+
+def duration(node: yaml.Node) -> float:
+    """A time like ``90s``, ``15m``, ``3h`` or ``2d``, in seconds."""
+    written = text(node)
+    found = _DURATION.fullmatch(written)
+    if found is None:
+        raise WrongError((line_of(node), f"should be a time like 90m, 3h or 2d, not {written!r}."))
+    return float(found[1]) * _SECONDS[found[2]]
 
 
 def plain(node: yaml.Node) -> Any:

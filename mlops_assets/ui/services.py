@@ -29,7 +29,9 @@ from mlops_assets.errors import UserError
 from mlops_assets.home import Home
 from mlops_assets.ui import keeper
 
-LOCATION = "mlops_assets.definitions"
+MODULE = "mlops_assets.definitions"
+LOCATION = "mlops_assets"
+"""As ``workspace.yaml`` has it: Dagster keeps what sensors and schedules are at under this name."""
 CODE_SERVER = "code.sock"
 _PORTS = range(1 << 16)
 
@@ -204,7 +206,7 @@ class _Services:
 
 def _code_server(folder: Path) -> _Service:
     """What loads the datasets and runs what is launched; shared by web server and daemon."""
-    words = ["-m", "dagster", "code-server", "start", "--module-name", LOCATION, "--location-name", LOCATION]
+    words = ["-m", "dagster", "code-server", "start", "--module-name", MODULE, "--location-name", LOCATION]
     return _Service("code server", [*words, "--socket", str(folder / CODE_SERVER), "--log-level", "warning"])
 
 

@@ -21,6 +21,7 @@ from mlops_assets.assets.graph import Graph
 from mlops_assets.assets.plan import Plan
 from mlops_assets.assets.publish import Session
 from mlops_assets.assets.runs import Asked, Runner, Summary
+from mlops_assets.assets.sampling import for_branch
 from mlops_assets.cli import main
 from mlops_assets.contract.load import load_contract
 from mlops_assets.definitions import build_definitions
@@ -125,8 +126,8 @@ class Shop(Project):
         return Called(code, printed.getvalue())
 
     def graph(self) -> Graph:
-        """The graph of the contract as it is now."""
-        return Graph(load_contract(self.folder))
+        """The graph of the contract as it is now, on this home's branch."""
+        return Graph(for_branch(load_contract(self.folder), self.home.branch))
 
     def plan(self) -> Plan:
         """What is out of date now."""

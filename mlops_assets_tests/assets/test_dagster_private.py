@@ -10,6 +10,7 @@ from typing import Any
 
 import dagster as dg
 import pytest
+import sqlalchemy
 from dagster._core.loader import LoadingContextForTest
 from dagster._core.storage.asset_check_execution_record import AssetCheckExecutionResolvedStatus
 from dagster._core.storage.partition_status_cache import get_and_update_asset_status_cache_value
@@ -18,12 +19,15 @@ from mlops_assets.assets.dagster_private import (
     EventLog,
     RunLog,
     Target,
+    is_local,
     kept_engine,
     latest_check,
     latest_materializations,
     latest_storage_ids,
     log_partition,
+    log_verdicts,
     one_transaction,
+    served,
     workspace_of,
 )
 from mlops_assets.home import Home
@@ -346,3 +350,74 @@ def test_a_web_server_may_change_something_unless_it_only_shows(
         permissions = context.create_request_context().permissions
         assert permissions["launch_pipeline_execution"].enabled is not read_only
         assert any(each.enabled for each in permissions.values()) is not read_only
+
+
+# Whose runs are known to be of this machine, and who launched them; a real code server answers in `test_killed`.
+
+
+def test_runs_in_a_file_are_of_this_machine(instance: dg.DagsterInstance) -> None:
+    assert is_local(instance)
+    with dg.DagsterInstance.ephemeral() as elsewhere:
+        assert not is_local(elsewhere)
+
+
+@pytest.mark.parametrize(
+    ("launched", "found"),
+    [
+        ("{}", None),
+        ('{"host": "user-code.example.org", "port": 4000}', None),
+        ('{"host": "localhost", "port": 9}', False),
+        ('{"host": "localhost", "socket": "/nowhere/code.sock"}', False),
+    ],
+)
+def test_a_code_server_that_is_gone_counts_no_run(
+    instance: dg.DagsterInstance, launched: str, found: bool | None
+) -> None:
+    job = dg.GraphDefinition(name="empty").to_job()
+    assert served(instance.create_run_for_job(job, tags={".dagster/grpc_info": launched})) is found
+
+
+def test_verdicts_outside_of_runs_judge_the_newest_version_and_the_last_counts(instance: dg.DagsterInstance) -> None:
+    run(instance, "2013-01", "2013-03")
+    outside = instance.event_log_storage.get_asset_check_execution_history
+    for passed in (False, True, False):
+        assert log_verdicts(instance, [verdict("2013-02", passed=passed), verdict("2013-07", passed=passed)]) == [
+            True,
+            False,
+        ]
+        assert status(instance, "2013-02") == ("SUCCEEDED" if passed else "FAILED")
+        assert is_current(instance, "2013-02")
+    assert checked(instance) == {"passed": {"2013-01", "2013-03"}, "failed": {"2013-02"}}
+    # Dagster's table has room for one of them, and one of the run; its log of events keeps all.
+    assert len([each for each in outside(CHECK, limit=100) if each.partition == "2013-02"]) == 2
+    assert len(instance.all_logs("", of_type=dg.DagsterEventType.ASSET_CHECK_EVALUATION)) == 3
+
+    run(instance, "2013-02")
+    assert checked(instance) == {"passed": {"2013-01", "2013-02", "2013-03"}, "failed": set()}
+
+
+SQLITE = "{module: dagster._core.storage.sqlite_storage, class: DagsterSqliteStorage, config: {base_dir: FOLDER}}"
+
+
+@pytest.mark.parametrize(
+    "configuration", ["", "storage: {sqlite: {base_dir: FOLDER}}", f"storage: {{custom: {SQLITE}}}"]
+)
+def test_somebody_elses_storage_takes_a_second_verdict_too(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, configuration: str
+) -> None:
+    monkeypatch.setenv("DAGSTER_HOME", str(tmp_path))
+    text = f"telemetry: {{enabled: false}}\n{configuration.replace('FOLDER', str(tmp_path))}\n"
+    (tmp_path / "dagster.yaml").write_text(text)
+    with dg.DagsterInstance.from_config(str(tmp_path)) as theirs:
+        assert not isinstance(theirs.event_log_storage, EventLog)
+        theirs.report_runless_asset_event(materialization(CLEANED, "2013-02", "a"))
+        for passed in (True, False):
+            assert log_verdicts(theirs, [verdict("2013-02", passed=passed)]) == [True]
+            assert status(theirs, "2013-02") == ("SUCCEEDED" if passed else "FAILED")
+
+
+def test_dagster_refuses_a_second_verdict_outside_of_runs(instance: dg.DagsterInstance) -> None:
+    """Why ``log_verdicts`` makes room: if this fails, it need not any more."""
+    instance.report_runless_asset_event(verdict("2013-02", passed=True))
+    with pytest.raises(sqlalchemy.exc.IntegrityError):
+        instance.report_runless_asset_event(verdict("2013-02", passed=False))

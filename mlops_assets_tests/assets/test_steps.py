@@ -6,6 +6,8 @@ from pathlib import Path
 import dagster as dg
 import pytest
 
+from mlops_assets.assets.dagster_private import latest_check
+from mlops_assets.assets.staleness import UP_TO_DATE
 from mlops_assets_tests.assets.shop import BATCH, DAYS, GATES, NEWEST, RELEASE, Shop, edited
 from mlops_assets_tests.datasets import deliver_days, write_contract
 
@@ -39,7 +41,7 @@ def reasons(result: dg.ExecuteInProcessResult) -> str:
 
 
 def checks_of(shop: Shop, stages: tuple[str, ...]) -> set[tuple[str, str]]:
-    return {(name, check.name) for name in stages for check in shop.graph().stages[name].checks}
+    return {(name, check.name) for name in stages for check in (*shop.graph().stages[name].checks, UP_TO_DATE)}
 
 
 @pytest.fixture(scope="module")
@@ -154,6 +156,25 @@ def test_a_release_that_is_refused_says_why(shop: Shop) -> None:
     assert shop.heads() == before
 
 
+def test_a_version_is_up_to_date_only_when_what_it_stands_on_is(shop: Shop) -> None:
+    edited(shop.landing(DAYS[1]), lambda lines: lines[:-1])
+    result = shop.materialize(["splits"], DAYS[1])
+    assert result.success
+    assert evaluated(shop, result)["splits", "up_to_date", DAYS[1]] is False
+    key = dg.AssetCheckKey(dg.AssetKey(["visits", "splits"]), "up_to_date")
+    with shop.instance() as instance:
+        record = latest_check(instance, key, DAYS[1])
+    assert record is not None
+    assert record.evaluation is not None
+    assert record.evaluation.severity is dg.AssetCheckSeverity.WARN
+    assert not record.evaluation.blocking
+    assert record.evaluation.description == f"It stands on visits/raw/visits [{DAYS[1]}], which is stale."
+    assert record.evaluation.metadata["state"].value == "waiting"
+    assert record.evaluation.target_materialization_data is not None
+    result = shop.materialize(BATCH, DAYS[1])
+    assert {evaluated(shop, result)[stage, "up_to_date", DAYS[1]] for stage in BATCH} == {True}
+
+
 # A run that selects checks alone.
 
 
@@ -176,6 +197,19 @@ def test_a_check_alone_judges_anew(shop: Shop) -> None:
     assert not result.success
     assert evaluated(shop, result) == {("evaluation_report", "minimum", NEWEST): False}
     assert f"visits/evaluation_report [{NEWEST}]: " in reasons(result)
+
+
+def test_whether_it_is_up_to_date_can_be_asked_alone(shop: Shop) -> None:
+    shop.change("maximum: 600", "maximum: 601")
+    result = shop.judge("cleaned", "up_to_date", DAYS[0])
+    assert result.success
+    assert evaluated(shop, result) == {("cleaned", "up_to_date", DAYS[0]): False}
+    with shop.instance() as instance:
+        (event,) = instance.all_logs(result.run_id, of_type=EVALUATION)
+    said = event.get_dagster_event().asset_check_evaluation_data
+    assert str(said.description) == "Its setting columns.visits.minutes.maximum changed: 600 -> 601."
+    shop.change("maximum: 601", "maximum: 600")
+    assert evaluated(shop, shop.judge("cleaned", "up_to_date", DAYS[0])) == {("cleaned", "up_to_date", DAYS[0]): True}
 
 
 def test_a_check_of_what_was_never_published_fails(shop: Shop) -> None:

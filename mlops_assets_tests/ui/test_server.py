@@ -109,7 +109,7 @@ def params(mark: str) -> dict[str, object]:
     return {
         "params": {
             "selector": {
-                "repositoryLocationName": "mlops_assets.definitions",
+                "repositoryLocationName": "mlops_assets",
                 "repositoryName": "__repository__",
                 "pipelineName": "__ASSET_JOB",
                 "assetSelection": [{"path": ["visits", "raw", "shops"]}],
