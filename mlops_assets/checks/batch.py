@@ -18,12 +18,12 @@ import pyarrow.compute as pc
 
 from mlops_assets.checks import declared
 from mlops_assets.checks.declared import checks
+from mlops_assets.checks.refused import admitted, new_reasons
 from mlops_assets.checks.verdict import Check, Verdict, verdict_of
 from mlops_assets.contract.calendar import Calendar
 from mlops_assets.contract.model import Contract, Source
 from mlops_assets.stages.made import Made
 from mlops_assets.stages.moments import raw_moments
-from mlops_assets.stages.roles import BUCKETS
 from mlops_assets.stages.rows import codes, combine, repeated
 
 CHECKS = checks
@@ -46,12 +46,12 @@ def audit(
     earlier: Sequence[Mapping[str, Any]] = (),
     upstream: Mapping[str, Mapping[str, Any]] | None = None,
 ) -> list[Verdict]:
-    """One verdict for each check of the stage.
+    """One verdict for each check that the stage has by itself.
 
     ``earlier`` are the facts of the batches before, oldest first; ``upstream`` the facts of the inputs by stage.
     """
     look = _Look(contract, stage, made, batch, earlier, upstream or {})
-    return [_AUDITS[check.name](look, check) for check in checks(contract, stage)]
+    return [_AUDITS[check.name](look, check) for check in declared.own(contract, stage)]
 
 
 @dataclass(frozen=True, slots=True)
@@ -301,15 +301,11 @@ def _not_empty(look: _Look, check: Check) -> Verdict:
 
 
 def _aligned(look: _Look, check: Check) -> Verdict:
-    buckets, wanted = look.table["bucket"], _cleaned_rows(look)
-    inside = pc.sum(pc.and_(pc.greater_equal(buckets, 0), pc.less(buckets, BUCKETS))).as_py() or 0
-    failed = abs(wanted - len(buckets)) + len(buckets) - inside
+    buckets, wanted = look.table.num_rows, _cleaned_rows(look)
     sentence = (
-        f"{wanted:,} cleaned rows, {len(buckets):,} buckets, {inside:,} of them in range."
-        if failed
-        else f"Each of {_rows(wanted)} has one bucket in range."
+        f"{wanted:,} cleaned rows, {buckets:,} buckets." if buckets != wanted else f"Each of {_rows(wanted)} has one."
     )
-    return verdict_of(check, failed, wanted, sentence)
+    return verdict_of(check, abs(wanted - buckets), wanted, sentence)
 
 
 def _buckets(look: _Look, check: Check) -> Verdict:
@@ -322,23 +318,19 @@ def _buckets(look: _Look, check: Check) -> Verdict:
 
 
 def _schema(look: _Look, check: Check) -> Verdict:
-    wrong: list[str] = []
-    for feature in look.contract.features:
-        wanted = pa.float64() if feature.kind == "numeric" else pa.string()
-        if feature.name not in look.table.column_names:
-            wrong.append(f"{feature.name} is not there.")
-            continue
-        column = look.table[feature.name]
-        if column.type != wanted:
-            wrong.append(f"{feature.name} holds {column.type} instead of {wanted}.")
-        elif feature.kind == "numeric":
-            endless = len(column) - column.null_count - (pc.sum(pc.is_finite(column)).as_py() or 0)
-            if endless:
-                wrong.append(f"{feature.name} is not finite in {_rows(endless)}.")
-    if look.table.num_rows != _cleaned_rows(look):
+    # Loading the library that compares takes longer than most batches: only an audit waits for it.
+    from mlops_assets.stages import schemas
+
+    splits = look.stage == "splits"
+    schema = schemas.schema_of_splits() if splits else schemas.schema_of_features(look.contract)
+    wrong = [
+        f"{breach.column} {breach.words}{f' in {_rows(len(breach.rows))}' if breach.rows is not None else ''}."
+        for breach in schemas.breaches(schema, look.table)
+    ]
+    if not splits and look.table.num_rows != _cleaned_rows(look):
         wrong.append(f"{_cleaned_rows(look):,} cleaned rows became {look.table.num_rows:,}.")
-    count = len(look.contract.features)
-    good = f"{count} features of {_rows(look.table.num_rows)} have their types and are finite."
+    count = len(schema.columns)
+    good = f"{count} column{'s are' if count != 1 else ' is'} as declared in {_rows(look.table.num_rows)}."
     return verdict_of(check, len(wrong), count, " ".join(wrong) or good)
 
 
@@ -425,6 +417,8 @@ _AUDITS: Mapping[str, Callable[[_Look, Check], Verdict]] = {
     declared.IN_BATCH.name: _in_batch,
     declared.VOLUME.name: _volume,
     declared.CONSERVATION.name: _conservation,
+    declared.NEW_REASONS.name: lambda look, check: new_reasons(check, look.made, look.earlier),
+    declared.ADMITTED.name: lambda look, check: admitted(check, look.made),
     declared.REJECTED.name: _rejected,
     declared.REJECTED_WARN.name: _rejected_warn,
     declared.UNIQUE_KEY.name: _unique_key,

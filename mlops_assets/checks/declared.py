@@ -1,14 +1,16 @@
 """The checks of every stage by name, severity and description.
 
 What belongs here: what Dagster and the plan must know of a check before any data is looked at, so nothing heavy is
-imported. What does not: how a check judges (``batch``, ``release``).
+imported. What does not: how a check judges (``batch``, ``expectations``, ``release``).
 """
 
 from collections.abc import Mapping
 
+from mlops_assets.checks import datatests
 from mlops_assets.checks.verdict import Check
 from mlops_assets.contract.calendar import Calendar
 from mlops_assets.contract.model import Contract, Source
+from mlops_assets.sql.shape import CLEANED
 
 READABLE = Check("readable", "block", "Every delivered file can be read as the contract describes it.")
 COMPLETE = Check("complete", "block", "No file ends in the middle of a record.")
@@ -17,6 +19,8 @@ COLUMNS = Check("columns", "warn", "Files have no columns that the contract does
 IN_BATCH = Check("in_batch", "block", "Every row's event time lies in the batch it was delivered for.")
 VOLUME = Check("volume", "warn", "There are about as many rows as in the batches before.")
 CONSERVATION = Check("conservation", "block", "Raw rows are accepted, quarantined or exact duplicates: none is lost.")
+NEW_REASONS = Check("new_reasons", "warn", "No row is refused for a reason that the batches before did not have.")
+ADMITTED = Check("admitted", "warn", "No row is accepted only because a person let it in by name.")
 REJECTED = Check("rejected", "block", "The share of quarantined rows stays below the limit that refuses a batch.")
 REJECTED_WARN = Check("rejected_warn", "warn", "The share of quarantined rows stays below the limit that warns.")
 UNIQUE_KEY = Check("unique_key", "block", "No two rows have the same key.")
@@ -24,9 +28,14 @@ FAN_OUT = Check("fan_out", "block", "Joins neither multiply nor lose rows.")
 MATCHES = Check("matches", "warn", "Joins find as many matches as the contract expects.")
 REQUIRED_MATCHES = Check("required_matches", "block", "Inner joins find a match for every row.")
 NOT_EMPTY = Check("not_empty", "block", "The batch has rows.")
-ALIGNED = Check("aligned", "block", "Every cleaned row has one bucket in range.")
+ALIGNED = Check("aligned", "block", "Every cleaned row has one bucket.")
+IN_RANGE = Check("schema", "block", "Buckets are whole numbers in range.")
 BUCKETS = Check("buckets", "warn", "Keys or groups spread evenly over the buckets.")
-SCHEMA = Check("schema", "block", "Features have their types, finite numbers, and one row for each cleaned row.")
+SCHEMA = Check(
+    "schema",
+    "block",
+    "Features have their types, finite numbers, what the contract says of their columns, a row for each cleaned row.",
+)
 FILLED = Check("filled", "warn", "No feature is empty, nor constant where it varied before.")
 TARGET = Check("target", "block", "Some rows have an answer.")
 CLASSES = Check("classes", "warn", "The answers are not all the same.")
@@ -51,17 +60,32 @@ _RELEASE: Mapping[str, tuple[Check, ...]] = {
 
 def checks(contract: Contract, stage: str) -> tuple[Check, ...]:
     """The checks of a stage, in the order of its verdicts."""
+    return own(contract, stage) + expected(contract, stage) + (datatests.checks(contract) if stage == CLEANED else ())
+
+
+def expected(contract: Contract, stage: str) -> tuple[Check, ...]:
+    """What analysts expect of a raw source; ``expectations`` judges it."""
+    return tuple(
+        Check(each.name, "block" if each.severity == "critical" else "warn", each.description)
+        for each in contract.expectations_of(stage.removeprefix("raw/"))
+        if stage.startswith("raw/")
+    )
+
+
+def own(contract: Contract, stage: str) -> tuple[Check, ...]:
+    """The checks that a stage has by itself; ``batch`` and ``release`` judge it."""
     match stage.split("/"):
         case ["raw", name]:
             return _raw(contract, contract.sources[name])
         case ["quarantine"]:
-            return (CONSERVATION,)
+            return (CONSERVATION, NEW_REASONS)
         case ["cleaned"]:
             kinds = {join.kind for join in contract.joins}
             joins = [check for kind, check in (("left", MATCHES), ("inner", REQUIRED_MATCHES)) if kind in kinds]
-            return (REJECTED, REJECTED_WARN, UNIQUE_KEY, FAN_OUT, *joins, NOT_EMPTY)
+            let_in = (ADMITTED,) if contract.admitted else ()
+            return (REJECTED, REJECTED_WARN, *let_in, UNIQUE_KEY, FAN_OUT, *joins, NOT_EMPTY)
         case ["splits"]:
-            return (ALIGNED, BUCKETS)
+            return (IN_RANGE, ALIGNED, BUCKETS)
         case ["features"]:
             return (SCHEMA, FILLED, TARGET, CLASSES)
         case _:

@@ -12,8 +12,8 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from mlops_assets.contract.model import Contract
-from mlops_assets.stages.joins import brought, meet
+from mlops_assets.contract.model import Contract, Join
+from mlops_assets.stages.joins import Met, brought, meet
 from mlops_assets.stages.made import Made
 from mlops_assets.stages.moments import moments
 from mlops_assets.stages.rows import combine, ranks
@@ -33,22 +33,14 @@ def clean(contract: Contract, accepted: Mapping[str, pa.Table], sifted: Mapping[
         ContractError: a join compares columns of different types.
     """
     spine = accepted[contract.spine]
-    spine = _ordered(contract, spine)
+    spine = ordered(contract, spine)
     cleaned, joins = spine, []
     for join in contract.joins:
         theirs = accepted[join.source]
         met = meet(contract, join, spine, theirs)
         for name, column in join.columns.items():
             cleaned = cleaned.append_column(name, brought(theirs[column], met))
-        joins.append(
-            {
-                "source": join.source,
-                "kind": join.kind,
-                "rows": spine.num_rows,
-                "matched": met.matched,
-                "ambiguous": met.ambiguous,
-            }
-        )
+        joins.append(joined(join, spine, met))
     facts = {
         "rows": cleaned.num_rows,
         "rows_in": accepted[contract.spine].num_rows,
@@ -58,10 +50,21 @@ def clean(contract: Contract, accepted: Mapping[str, pa.Table], sifted: Mapping[
     return Made(cleaned, facts, tuple(examples(sifted)))
 
 
+def joined(join: Join, spine: pa.Table, met: Met) -> dict[str, Any]:
+    """What a batch's facts say of a join."""
+    return {
+        "source": join.source,
+        "kind": join.kind,
+        "rows": spine.num_rows,
+        "matched": met.matched,
+        "ambiguous": met.ambiguous,
+    }
+
+
 def quarantine(contract: Contract, sifted: Mapping[str, Sifted]) -> Made:
     """Every row that was refused, with its reasons (``sift.QUARANTINE``); facts: ``rows`` and each source's account."""
     order = [name for name in contract.sources if name in sifted]
-    table = pa.concat_tables([QUARANTINE.empty_table(), *(sifted[name].quarantined for name in order)]).combine_chunks()
+    table = pa.concat_tables([QUARANTINE.empty_table(), *(sifted[name].quarantined for name in order)])
     facts: dict[str, Any] = {
         "rows": table.num_rows,
         "sources": {name: dict(sifted[name].facts) for name in order},
@@ -79,7 +82,7 @@ def examples(sifted: Mapping[str, Sifted], most: int = _EXAMPLES) -> list[str]:
     ]
 
 
-def _ordered(contract: Contract, spine: pa.Table) -> pa.Table:
+def ordered(contract: Contract, spine: pa.Table) -> pa.Table:
     """The spine's rows by event time, then key, or all columns where there is no key."""
     source = contract.sources[contract.spine]
     columns = [spine[name] for name in source.key or source.columns]

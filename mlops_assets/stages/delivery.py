@@ -22,16 +22,26 @@ FILE, LINE, TEXT, PROBLEM = "_file", "_line", "_text", "_problem"
 _SHOWN = 40
 _LISTED = 12
 _MAGIC = (
-    (b"\x1f\x8b", "a gzip archive", "Unpack it first."),
-    (b"PK\x03\x04", "a zip archive or an Excel workbook", "Unpack it, or save the sheet in the declared format."),
+    (b"\x1f\x8b", "a gzip archive", "Unpack it, or set format: {archive: gzip}."),
+    (
+        b"PK\x03\x04",
+        "a zip archive or an Excel workbook",
+        "Unpack it or set format: {archive: zip}; save a sheet in the declared format.",
+    ),
     (b"\xd0\xcf\x11\xe0", "an old Excel workbook", "Save the sheet in the declared format."),
     (b"%PDF", "a PDF document", "Ask for the data in the declared format."),
     (b"BZh", "a bzip2 archive", "Unpack it first."),
     (b"\xfd7zXZ", "an xz archive", "Unpack it first."),
     (b"\x28\xb5\x2f\xfd", "a zstd archive", "Unpack it first."),
     (b"SQLite format 3\0", "an SQLite database", "Export the table in the declared format."),
+    (
+        b"version https://git-lfs",
+        "a pointer of Git LFS",
+        "Fetch the file that it stands for (git lfs pull).",
+    ),
 )
 _PARQUET = b"PAR1"
+_JSON = re.compile(rb"\s*(\{\s*(\"|\})|\[\s*[{\]\"])")
 _HTML = re.compile(rb"\s*<(!doctype|html|head|body|\?xml)", re.IGNORECASE)
 
 
@@ -61,10 +71,19 @@ def read_bytes(delivery: Delivery) -> bytes:
         data = delivery.path.read_bytes()
     except OSError as error:
         raise DeliveryError(f"{delivery.name} cannot be read: {error.strerror or error}.") from error
+    refuse_empty(delivery, data)
+    return data
+
+
+def refuse_empty(delivery: Delivery, data: bytes) -> None:
+    """Refuse a file in which nothing stands.
+
+    Raises:
+        DeliveryError: there are no bytes, or only blank ones.
+    """
     if not data.strip(b"\r\n\t \xef\xbb\xbf"):
         size = f"{len(data)} bytes, all blank" if data else "0 bytes"
         raise DeliveryError(f"{delivery.name} is empty ({size}). Ask for it again, or take it away.")
-    return data
 
 
 def refuse_foreign(delivery: Delivery, source: Source, data: bytes) -> None:
@@ -82,10 +101,29 @@ def refuse_foreign(delivery: Delivery, source: Source, data: bytes) -> None:
             f"{delivery.name} is an HTML or XML page, not {declared}: probably an error or a log-in page was saved "
             f"instead of the data. Fetch it again."
         )
+    if declared == "csv" and _JSON.match(data):
+        raise DeliveryError(
+            f"{delivery.name} is JSON, not csv: probably the answer of a service was saved instead of the data. Fetch "
+            f"it again, or declare what it is (format: {{kind: jsonl}} for one object a line)."
+        )
     if declared != "parquet" and data.startswith(_PARQUET):
         raise DeliveryError(
             f"{delivery.name} is a Parquet file, and the contract says {declared}. Set format: {{kind: parquet}} for "
             f"source {source.name}."
+        )
+
+
+def require_final_newline(contract: Contract, source: Source, delivery: Delivery, data: bytes) -> None:
+    """Refuse a file whose last line has no end, where the contract says so.
+
+    Raises:
+        DeliveryError: naming the last line.
+    """
+    if source.format.final_newline == "required" and not data.endswith((b"\n", b"\r")):
+        last = data.count(b"\n" if b"\n" in data else b"\r") + 1
+        raise DeliveryError(
+            f"{delivery.name} line {last}: the last line has no line end, so that the file may be cut off; "
+            f"{contract.file}:{source.line} requires one. Deliver the whole file."
         )
 
 
@@ -97,15 +135,14 @@ def check_columns(contract: Contract, source: Source, delivery: Delivery, found:
     """
     twice = [name for name in dict.fromkeys(found) if found.count(name) > 1]
     if twice:
-        raise DeliveryError(
-            *(f"{delivery.name}: the column {shown(name)} stands {found.count(name)} times." for name in twice)
-        )
+        raise DeliveryError(*(_twice(delivery, name, found) for name in twice))
     extra = [name for name in found if name not in source.columns]
     absent = [name for name in source.columns if name not in found]
     if absent:
         raise DeliveryError(
             *(
-                f"{delivery.name}: the column {name!r} of source {source.name} is missing{_meant(name, extra)}"
+                f"{delivery.name}: the column {name!r} of source {source.name} is missing"
+                f"{_meant(name, extra, exactly=len(absent) == len(source.columns))}"
                 for name in absent
             ),
             f"{contract.file}:{source.line} declares {len(source.columns)} columns, the file has {len(found)}"
@@ -117,6 +154,17 @@ def check_columns(contract: Contract, source: Source, delivery: Delivery, found:
             ),
         )
     return extra
+
+
+def _twice(delivery: Delivery, name: str, found: Sequence[str]) -> str:
+    places = [number for number, each in enumerate(found, start=1) if each == name]
+    numbers = ", ".join(map(str, places[:_LISTED]))
+    if not name:
+        return f"{delivery.name}: {len(places)} columns have no name (fields {numbers}). Name them, or take them away."
+    return (
+        f"{delivery.name}: the column {shown(name)} stands {len(places)} times (fields {numbers}), and nothing says "
+        f"which is meant. Name each column once."
+    )
 
 
 def shown(value: object, *, hidden: bool = False) -> str:
@@ -134,7 +182,8 @@ def listed(names: Iterable[str]) -> str:
     return ", ".join(shown(name) for name in every[:_LISTED]) + rest
 
 
-def _meant(name: str, extra: Sequence[str]) -> str:
+def _meant(name: str, extra: Sequence[str], *, exactly: bool) -> str:
+    """The name that may have been meant; ``exactly`` but for its case, where the names may be values of a row."""
     folded = {each.strip().casefold().replace(" ", "_"): each for each in extra}
-    near = get_close_matches(name.casefold(), folded, n=1, cutoff=0.6)
+    near = get_close_matches(name.casefold(), folded, n=1, cutoff=1.0 if exactly else 0.6)
     return f"; did you mean {shown(folded[near[0]])}?" if near else "."

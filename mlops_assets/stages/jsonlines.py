@@ -14,6 +14,7 @@ import pyarrow as pa
 
 from mlops_assets.contract.model import Contract, Source
 from mlops_assets.errors import DeliveryError
+from mlops_assets.stages.archives import unpacked
 from mlops_assets.stages.delivery import (
     LINE,
     PROBLEM,
@@ -23,6 +24,7 @@ from mlops_assets.stages.delivery import (
     check_columns,
     read_bytes,
     refuse_foreign,
+    require_final_newline,
 )
 
 
@@ -32,9 +34,11 @@ def read_jsonlines(contract: Contract, source: Source, delivery: Delivery) -> Fi
     Raises:
         DeliveryError: the file cannot be read at all, or no object has a declared column.
     """
-    data = read_bytes(delivery)
+    delivered = read_bytes(delivery)
+    data = unpacked(contract, source, delivery, delivered)
     refuse_foreign(delivery, source, data)
     text = _text(delivery, data)
+    require_final_newline(contract, source, delivery, data)
     seen: Counter[str] = Counter()
     columns: dict[str, list[str | None]] = {name: [] for name in source.columns}
     numbers: list[int] = []
@@ -71,7 +75,7 @@ def read_jsonlines(contract: Contract, source: Source, delivery: Delivery) -> Fi
         table,
         {
             "rows": table.num_rows,
-            "bytes": len(data),
+            "bytes": len(delivered),
             "blank_lines": blank - final_newline,
             "unsplit": table.num_rows - table[PROBLEM].null_count,
             "final_newline": final_newline,

@@ -253,7 +253,12 @@ def test_buckets_must_fit_the_rows() -> None:
     assert failing(verdicts("splits", made, upstream={"cleaned": {"rows": 1000}})) == set()
     assert failing(verdicts("splits", made, upstream={"cleaned": {"rows": 999}})) == {"aligned"}
     wrong = Made(pa.table({"bucket": pa.array([0, 10_000, None], pa.int16())}), {**made.facts, "rows": 3})
-    assert verdicts("splits", wrong)["aligned"].failed == 2
+    found = verdicts("splits", wrong)
+    assert failing(found) == {"schema"}
+    assert found["schema"].sentence == "bucket has no value in 1 row. bucket is above the maximum 9999 in 1 row."
+    assert found["schema"].blocks
+    other = Made(pa.table({"bucket": pa.array([0, 1, 2], pa.int64())}), {**made.facts, "rows": 3})
+    assert verdicts("splits", other)["schema"].sentence == "bucket holds int64 instead of int16."
     lumpy = Made(made.value, {**made.facts, "tenths": [200, 0, 100, 100, 100, 100, 100, 100, 100, 100]})
     assert verdicts("splits", lumpy)["buckets"].failed == 2
 

@@ -8,6 +8,8 @@ from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import pyarrow as pa
+
 from mlops_assets.contract.model import (
     Column,
     Contract,
@@ -24,6 +26,7 @@ from mlops_assets.contract.model import (
 )
 from mlops_assets.stages.ingest import Delivery, read_source
 from mlops_assets.stages.made import Made
+from mlops_assets.stages.rules import judge, sentences
 from mlops_assets.stages.sift import Sifted, sift
 
 if TYPE_CHECKING:
@@ -117,3 +120,25 @@ def sifted(folder: Path, data: bytes | str, table: Source | None = None, rules: 
 def csv_text(*rows: str, header: str = HEADER) -> str:
     """A CSV file of these lines."""
     return "".join(f"{line}\n" for line in (header, *rows))
+
+
+def judged(kind: str, *values: Any, **rules: Any) -> tuple[list[Any], list[str]]:
+    """What is read of the distinct values of a column ``x``, and every sentence, value by value."""
+    table = column("x", kind, **rules)
+    distinct = pa.array(values, None if any(not isinstance(each, str | None) for each in values) else pa.string())
+    found = judge("dataset.yaml:7", table, FileFormat(missing=("", "NA")), distinct)
+    told = [
+        (place, sentence)
+        for finding in found.findings
+        for place, sentence in zip(
+            finding.broken.nonzero()[0].tolist(), sentences(table, distinct, finding).to_pylist(), strict=True
+        )
+    ]
+    return found.values.to_pylist(), [sentence for _, sentence in sorted(told, key=lambda item: item[0])]
+
+
+def told(kind: str, value: Any, **rules: Any) -> str:
+    """The one sentence about a value."""
+    found = judged(kind, value, **rules)[1]
+    assert len(found) == 1
+    return found[0]

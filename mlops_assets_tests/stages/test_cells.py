@@ -1,7 +1,6 @@
 """What texts become, what is told of those that do not, and that nothing is rounded or guessed."""
 
 from datetime import date
-from typing import Any
 
 import pyarrow as pa
 import pytest
@@ -9,23 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mlops_assets.contract.model import FileFormat
-from mlops_assets.stages.cells import castable, judge
-from mlops_assets_tests.stages.build import at, column
-
-FORMAT = FileFormat(missing=("", "NA"))
-
-
-def judged(kind: str, *texts: str | None, **rules: Any) -> tuple[list[Any], list[str]]:
-    """What is read of the texts, and every sentence."""
-    found = judge(column("x", kind, **rules), FORMAT, pa.array(texts, pa.string()))
-    return found.values.to_pylist(), [fault.sentence for faults in found.faults.values() for fault in faults]
-
-
-def told(kind: str, text: str | None, **rules: Any) -> str:
-    """The one sentence about a text."""
-    sentences = judged(kind, text, **rules)[1]
-    assert len(sentences) == 1
-    return sentences[0]
+from mlops_assets.stages.cells import castable, typed
+from mlops_assets_tests.stages.build import at, column, judged, told
 
 
 @pytest.mark.parametrize(
@@ -74,10 +58,8 @@ def test_what_is_read(kind: str, text: str, value: object) -> None:
         ("float64", "$3", "x: '$3' is not a number"),
         ("boolean", "yes", "x: 'yes' is not true or false"),
         ("date", "2023-02-29", "x: '2023-02-29' is not a date (YYYY-MM-DD)"),
-        ("date", "20240105", "x: '20240105' is not a date (YYYY-MM-DD)"),
-        ("date", "2024-1-5", "x: '2024-1-5' is not a date (YYYY-MM-DD)"),
+        ("date", "2024/0105", "x: '2024/0105' is not a date (YYYY-MM-DD)"),
         ("timestamp", "2024-01-05T24:00", "x: '2024-01-05T24:00' is not a time (YYYY-MM-DDTHH:MM:SS)"),
-        ("timestamp", "2024-01-05T10:00+02:00", "x: '2024-01-05T10:00+02:00' is not a time (YYYY-MM-DDTHH:MM:SS)"),
         ("int64", "y" * 60, f"x: '{'y' * 39}…' is not a whole number"),
         ("int64", "\x1b[31m", r"x: '\x1b[31m' is not a whole number"),
     ],
@@ -108,7 +90,7 @@ def test_formats(kind: str, pattern: str, text: str, value: object) -> None:
     assert judged(kind, text, format=pattern) == ([value], [])
 
 
-@pytest.mark.parametrize("text", ["2024-02-30", "2024-01-05x", "05.01.2024", "2024-01-05 10", "2024-00-05"])
+@pytest.mark.parametrize("text", ["2024-02-30", "2024-01-05x", "2024-01-05 10", "2024-00-05"])
 def test_a_text_in_another_format_is_unreadable(text: str) -> None:
     assert told("date", text, format="%Y-%m-%d") == f"x: {text!r} is not written as %Y-%m-%d"
 
@@ -126,56 +108,9 @@ def test_numbers_are_read_exactly(number: float) -> None:
 
 def test_a_decimal_comma() -> None:
     form = FileFormat(delimiter=";", decimal=",")
-    found = judge(column("x", "float64"), form, pa.array(["1,5", "1.5", "1,2,3"]))
-    assert found.values.to_pylist() == [1.5, None, None]
-
-
-@pytest.mark.parametrize(
-    ("kind", "text", "rules", "sentence"),
-    [
-        ("int64", "", {"nullable": False}, "x: has no value"),
-        ("int64", "-1", {"minimum": 0}, "x: '-1' is below the minimum 0"),
-        ("float64", "2.5", {"maximum": 2}, "x: '2.5' is above the maximum 2"),
-        ("date", "2023-12-31", {"minimum": "2024-01-01"}, "x: '2023-12-31' is below the minimum 2024-01-01"),
-        (
-            "timestamp",
-            "2025-01-01",
-            {"maximum": "2024-12-31T12:00"},
-            "x: '2025-01-01' is above the maximum 2024-12-31T12:00",
-        ),
-        ("string", "c", {"values": ("a", "b")}, "x: 'c' is not one of a, b"),
-        ("int64", "3", {"values": (1, 2)}, "x: '3' is not one of 1, 2"),
-        ("date", "2024-01-02", {"values": ("2024-01-01",)}, "x: '2024-01-02' is not one of 2024-01-01"),
-        ("string", "AB1\n", {"pattern": "[A-Z0-9]+"}, r"x: 'AB1\n' does not match the pattern [A-Z0-9]+"),
-        ("string", "z", {"values": tuple("abcdefghi")}, "x: 'z' is not one of the 9 declared values"),
-    ],
-)
-def test_rules(kind: str, text: str, rules: dict[str, Any], sentence: str) -> None:
-    assert told(kind, text, **rules) == sentence
-
-
-def test_limits_are_inclusive_and_missing_values_break_no_rule() -> None:
-    assert judged("int64", "0", "9", "", minimum=0, maximum=9, values=(0, 9)) == ([0, 9, None], [])
-
-
-def test_every_broken_rule_is_told() -> None:
-    assert judged("string", "abc", values=("x",), pattern="[0-9]+")[1] == [
-        "x: 'abc' is not one of x",
-        "x: 'abc' does not match the pattern [0-9]+",
-    ]
-
-
-def test_labels_hold_no_values() -> None:
-    found = judge(column("x", "int64", minimum=5), FORMAT, pa.array(["3", "y"]))
-    assert [fault.label for faults in found.faults.values() for fault in faults] == [
-        "x: is not a whole number",
-        "x: is below the minimum",
-    ]
-
-
-def test_a_sensitive_value_is_not_shown() -> None:
-    assert told("int64", "secret", roles=frozenset({"sensitive"})) == "x: a value is not a whole number"
-    assert told("string", "s", pattern="t", roles=frozenset({"sensitive"})) == "x: a value does not match the pattern t"
+    values, unreadable = typed(column("x", "float64"), form, pa.array(["1,5", "1.5", "1,2,3"]))
+    assert values.to_pylist() == [1.5, None, None]
+    assert unreadable.tolist() == [False, True, True]
 
 
 def test_missing_words_of_one_column() -> None:

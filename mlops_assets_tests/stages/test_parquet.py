@@ -11,6 +11,7 @@ import pytest
 from mlops_assets.contract.model import FileFormat, Source
 from mlops_assets.errors import DeliveryError
 from mlops_assets_tests.stages.build import at, column, contract, read, sifted, source
+from mlops_assets_tests.stages.corpus.make import flipped
 
 TABLE = replace(source(), format=FileFormat("parquet", missing=("", "-999")))
 GOOD = {
@@ -118,3 +119,73 @@ def test_a_missing_column(tmp_path: Path) -> None:
         read(
             tmp_path, bytes_of({name: GOOD[name] for name in GOOD if name != "paid"}, tmp_path), TABLE, contract(TABLE)
         )
+
+
+# ---- flipped bits
+
+FRAME = pa.table(
+    {
+        **{name: pa.concat_arrays([array] * 3) for name, array in GOOD.items() if name != "id"},
+        "id": pa.array(range(1, 7)),
+        "at": pa.array([at(f"2024-01-0{n}T03:00") for n in range(1, 7)], pa.timestamp("ms")),
+    }
+)
+TIMED = source(*source().columns.values(), column("at", "timestamp"), format=FileFormat("parquet"))
+
+
+def flips(folder: Path, step: int, **how: object) -> tuple[int, int]:
+    """How many flipped bits were noticed, and how many passed and changed an accepted row; the others changed none."""
+    pq.write_table(FRAME, folder / "sound.parquet", **how)
+    data = (folder / "sound.parquet").read_bytes()
+    sound = {str(row) for row in sifted(folder, data, TIMED).accepted.to_pylist()}
+    assert len(sound) == 6
+    noticed = silent = 0
+    for number in range(0, len(data) * 8, step):
+        try:
+            rows = sifted(folder, flipped(data, *divmod(number, 8)), TIMED).accepted.to_pylist()
+        except DeliveryError:
+            noticed += 1
+        else:
+            silent += not {str(row) for row in rows} <= sound
+    return noticed, silent
+
+
+def test_no_flipped_bit_of_a_file_with_checksums_changes_a_value(tmp_path: Path) -> None:
+    noticed, silent = flips(tmp_path, 37, write_page_checksum=True, compression="none")
+    assert silent == 0
+    assert noticed > 200
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("compression", ["none", "snappy", "zstd"])
+def test_none_of_all_its_bits(tmp_path: Path, compression: str) -> None:
+    noticed, silent = flips(tmp_path, 1, write_page_checksum=True, compression=compression)
+    assert silent == 0
+    assert noticed > 10_000
+
+
+def test_without_checksums_statistics_notice_some(tmp_path: Path) -> None:
+    """What lies between the smallest and the largest value passes: only checksums tell."""
+    with_them = flips(tmp_path, 37, compression="none")
+    without = flips(tmp_path, 37, compression="none", write_statistics=False)
+    assert with_them[0] > without[0]
+    assert 0 < with_them[1] < without[1]
+
+
+def test_checksums_can_be_required(tmp_path: Path) -> None:
+    pq.write_table(pa.table(GOOD), tmp_path / "bare.parquet")
+    bare = (tmp_path / "bare.parquet").read_bytes()
+    assert read(tmp_path, bare, TABLE).facts["files"][0]["unverified_columns"] == list(GOOD)
+    strict = replace(TABLE, format=FileFormat("parquet", checksums="required"))
+    with pytest.raises(DeliveryError, match="5 of 5 columns have no page checksums"):
+        read(tmp_path, bare, strict)
+    pq.write_table(pa.table(GOOD), tmp_path / "sealed.parquet", write_page_checksum=True)
+    assert read(tmp_path, (tmp_path / "sealed.parquet").read_bytes(), strict).value.num_rows == 2
+
+
+def test_days_that_no_calendar_has(tmp_path: Path) -> None:
+    for kind, number in ((pa.date32(), 2**30), (pa.timestamp("s"), 2**50), (pa.timestamp("ms"), -(2**60))):
+        whole = pa.array([0, number], pa.int32() if kind == pa.date32() else pa.int64())
+        data = bytes_of({**GOOD, "day": whole.cast(kind)}, tmp_path)
+        with pytest.raises(DeliveryError, match=r"row 2: the column 'day' holds a (date|time) outside the years 1 to"):
+            read(tmp_path, data, TABLE)

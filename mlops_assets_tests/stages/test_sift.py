@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from mlops_assets.errors import DeliveryError
 from mlops_assets.stages.ingest import Delivery, read_source
 from mlops_assets.stages.sift import QUARANTINE, Sifted, sift
-from mlops_assets_tests.stages.build import HEADER, ROWS, contract, csv_text, read, sifted, source, with_column
+from mlops_assets_tests.stages.build import HEADER, ROWS, column, contract, csv_text, read, sifted, source, with_column
 
 
 def reasons(found: Sifted) -> list[list[str]]:
@@ -31,7 +31,7 @@ def test_good_rows_are_typed_and_in_the_order_of_delivery(tmp_path: Path) -> Non
     assert found.accepted["price"].to_pylist() == [7.0, None, 1.5]
     assert found.quarantined.schema == QUARANTINE
     assert found.facts == {
-        "batch": "2024-01", "raw": 3, "accepted": 3, "quarantined": 0, "duplicates": 0, "reasons": {},
+        "batch": "2024-01", "raw": 3, "accepted": 3, "quarantined": 0, "duplicates": 0, "reasons": {}, "first": {},
     }  # fmt: skip
 
 
@@ -129,6 +129,38 @@ def test_a_third_of_broken_rows(tmp_path: Path) -> None:
     assert found.quarantined["line"].to_pylist() == list(range(4, 302, 3))
 
 
+def test_the_first_row_of_each_reason_is_known(tmp_path: Path) -> None:
+    rows = [*ROWS, "4,2024-01-08,nowhere,1,1", "x,2024-01-08,north,-1,1", "6,2024-01-08,nowhere,-1,1", "7"]
+    found = sifted(tmp_path, csv_text(*rows))
+    assert found.facts["first"] == {
+        "price: is below the minimum": 1,
+        "shop: is not one of the declared values": 0,
+        "id: is not a whole number": 1,
+        "the line has another number of fields than the header": 3,
+    }
+
+
+def test_a_batch_of_many_rows_in_which_every_row_breaks_every_rule(tmp_path: Path) -> None:
+    several, count = 3, 40_000
+    columns = [column(f"c{n}", "int64", minimum=0, maximum=-count - 1) for n in range(several)]
+    table = source(*columns, key=())
+    text = csv_text(*(f"-{n % 9 + 1},-1,-{n + 1}" for n in range(count)), header="c0,c1,c2")
+    found = sifted(tmp_path, text, table)
+    assert counts(found) == (0, count, 0)
+    assert set(found.facts["reasons"].values()) == {count}
+    assert len(found.facts["reasons"]) == 2 * several
+    for place in (0, 1, 32_767, 32_768, count - 1):
+        row = found.quarantined.slice(place, 1).to_pylist()[0]
+        values = [f"-{place % 9 + 1}", "-1", f"-{place + 1}"]
+        assert row["reasons"] == [
+            f"c{n}: '{value}' {words}"
+            for n, value in enumerate(values)
+            for words in ("is below the minimum 0", f"is above the maximum {-count - 1}")
+        ]
+        assert row["line"] == place + 2
+        assert json.loads(row["row"]) == dict(zip(table.columns, values, strict=True))
+
+
 def test_facts_are_plain(tmp_path: Path) -> None:
     facts = sifted(tmp_path, csv_text(*ROWS, "x")).facts
     assert {type(facts[name]) for name in ("raw", "accepted", "quarantined", "duplicates")} == {int}
@@ -171,7 +203,7 @@ def test_no_row_is_ever_lost(tmp_path: Path, rows: list[str], damage: list[tuple
     body = text.split("\n", 1)[1] if "\n" in text else ""
     assert letters == sorted(set(body) - set(',"\r\n'))
     if '"' not in text:
-        physical = [line for line in body.replace("\r\n", "\n").replace("\r", "\n").split("\n") if line]
+        physical = [line for line in body.split("\n") if line.strip("\r")]
         assert made.value.num_rows == len(physical)
 
 
