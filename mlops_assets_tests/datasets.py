@@ -6,6 +6,7 @@ What belongs here: writing a dataset folder and its landing files. What does not
 import random
 from collections.abc import Sequence
 from datetime import date, timedelta
+from functools import reduce
 from pathlib import Path
 
 CONTRACT = """\
@@ -42,6 +43,76 @@ models:
 evaluation: {{groups: [shop], bootstrap: 20, importance_rows: 200, importance_repeats: 1}}
 gates: {{metric: roc_auc, minimum: {{roc_auc: 0.5}}, maximum: {{roc_auc: 0.999}}}}
 """
+
+SQL = {
+    "dbt_project.yml": """\
+name: visits
+profile: visits
+macro-paths: [macros]
+models: {visits: {+materialized: view}}
+""",
+    "profiles.yml": """\
+visits:
+  target: batch
+  outputs:
+    batch: {type: duckdb, path: "{{ env_var('DBT_DUCKDB_PATH', ':memory:') }}", threads: 1}
+""",
+    "macros/measured.sql": "{% macro measured(column) %}{{ column }} * 1.0{% endmacro %}\n",
+    "models/shops_known.sql": "select shop, {{ measured('size') }} as size\nfrom {{ source('raw', 'shops') }}\n",
+    "models/cleaned.sql": """\
+-- every visit, with the size of its shop
+select
+    visits.*,
+    shops_known.size
+from {{ source('raw', 'visits') }} as visits
+left join {{ ref('shops_known') }} as shops_known
+    on visits.shop = shops_known.shop
+""",
+    "models/cleaned.yml": """\
+sources:
+  - name: raw
+    tables:
+      - name: visits
+      - name: shops
+models:
+  - name: shops_known
+    columns:
+      - name: shop
+        data_tests: [unique]
+  - name: cleaned
+    description: Visits with their shops.
+    columns:
+      - {name: size, description: square metres}
+      - name: pages
+        data_tests:
+          - accepted_values:
+              name: pages_are_few
+              arguments: {values: [999], quote: false}
+              config: {severity: warn, where: pages > 1000}
+unit_tests:
+  - name: a_visit_without_a_shop_stays
+    model: cleaned
+    given:
+      - input: source('raw', 'visits')
+        rows:
+          - {visit: v1, shop: north}
+          - {visit: v2, shop: west}
+      - input: ref('shops_known')
+        rows:
+          - {shop: north, size: 120}
+    expect:
+      rows:
+        - {visit: v1, size: 120}
+        - {visit: v2, size: null}
+""",
+    "tests/long_visits_see_pages.sql": """\
+{{ config(severity='error') }}
+select visit, shop, minutes, pages
+from {{ ref('cleaned') }}
+where minutes > 600 and pages = 0
+""",
+}
+"""Files of a dbt project by their names."""
 
 
 def write_contract(
@@ -115,6 +186,17 @@ def deliver_whole(folder: Path, rows: int = 300) -> Path:
     path = folder / "landing" / "visits.csv"
     write_rows(path, day_rows(date(2024, 1, 1), rows))
     return path
+
+
+def write_sql(folder: Path, **changes: str) -> Path:
+    """A dbt project that makes the ``cleaned`` of visits as the contract's joins do; ``changes`` replace text in it."""
+    project = folder / "dbt"
+    written = "".join(SQL.values())
+    assert all(old in written for old in changes)
+    for name, text in SQL.items():
+        (project / name).parent.mkdir(parents=True, exist_ok=True)
+        (project / name).write_text(reduce(lambda told, change: told.replace(*change), changes.items(), text))
+    return project
 
 
 def write_rows(path: Path, rows: Sequence[str]) -> None:

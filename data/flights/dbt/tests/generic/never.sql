@@ -1,0 +1,5 @@
+{% test never(model, expression) %}
+select *
+from {{ model }}
+where {{ expression }}
+{% endtest %}
