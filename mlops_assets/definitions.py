@@ -19,6 +19,7 @@ from mlops_assets.automation.conditions import cascade
 from mlops_assets.automation.releases import releases_sensor
 from mlops_assets.automation.schedules import schedules
 from mlops_assets.automation.sensors import arrivals_sensor
+from mlops_assets.checks.registry import refuse_doubles, registry
 from mlops_assets.contract.load import load_contracts
 from mlops_assets.contract.model import Contract
 from mlops_assets.errors import ContractError
@@ -31,7 +32,7 @@ def build_definitions(home: Home | None = None, contracts: Mapping[str, Contract
     """All datasets of a home as Dagster definitions; both arguments are for tests and embedding.
 
     Raises:
-        ContractError: a dataset folder has mistakes, every one as ``file:line`` and a sentence.
+        ContractError: a dataset folder has mistakes, every one as ``file:line`` and a sentence, or says a rule twice.
     """
     home = home or Home.from_environment()
     home.apply()
@@ -42,6 +43,8 @@ def build_definitions(home: Home | None = None, contracts: Mapping[str, Contract
             f"{home.data} holds no dataset: no folder in it has a dataset.yaml. "
             f"Set MLOPS_ASSETS_DATA to the folder of yours."
         )
+    for contract in found.values():
+        refuse_doubles(registry(contract))
     found = {name: for_branch(contract, home.branch) for name, contract in found.items()}
     graphs = [Graph(contract) for contract in found.values()]
     jobs, at_set_times = schedules(found, home)

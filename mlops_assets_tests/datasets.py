@@ -81,6 +81,7 @@ models:
         data_tests: [unique]
   - name: cleaned
     description: Visits with their shops.
+    config: {tags: [retail], meta: {dagster: {owners: ["team:sql"]}}}
     columns:
       - {name: size, description: square metres}
       - name: pages

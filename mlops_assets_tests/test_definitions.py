@@ -1,5 +1,6 @@
 """The graph as Dagster loads it, so that it cannot change silently, and what loading it costs."""
 
+import json
 import subprocess
 import sys
 from pathlib import Path
@@ -129,6 +130,16 @@ def test_a_mistake_in_a_contract_is_told_with_its_line(tmp_path: Path) -> None:
     contract = folder / "dataset.yaml"
     contract.write_text(contract.read_text().replace("cadence: daily", "cadence: dayly"))
     with pytest.raises(ContractError, match=r"dataset\.yaml:3: .*dayly.*"):
+        loaded(Shop.at(tmp_path / "home", tmp_path))
+
+
+def test_a_rule_that_is_said_twice_is_refused_with_both_places(tmp_path: Path) -> None:
+    folder = write_contract(tmp_path)
+    said = {"type": "expect_column_values_to_not_be_null", "kwargs": {"column": "visit"}, "severity": "warning"}
+    (folder / "expectations.json").write_text(json.dumps([said]))
+    with pytest.raises(
+        ContractError, match=r"dataset\.yaml:10.*expectations\.json:1|expectations\.json:1.*dataset\.yaml:10"
+    ):
         loaded(Shop.at(tmp_path / "home", tmp_path))
 
 

@@ -51,13 +51,18 @@ def unpacked(contract: Contract, source: Source, delivery: Delivery, data: bytes
             f"{kind}}}). Deliver it packed, or take the word out."
         )
     try:
-        inside = _limited(delivery, gzip.open(io.BytesIO(data))) if kind == "gzip" else _zip(delivery, data)
+        inside = _gzip(delivery, data) if kind == "gzip" else _zip(delivery, data)
     except _DAMAGE as error:
         raise DeliveryError(
             f"{delivery.name}: the {kind} archive is damaged or cut off ({error}). Deliver it again."
         ) from None
     refuse_empty(delivery, inside)
     return inside
+
+
+def _gzip(delivery: Delivery, data: bytes) -> bytes:
+    with gzip.open(io.BytesIO(data)) as file:
+        return _limited(delivery, file)
 
 
 def _zip(delivery: Delivery, data: bytes) -> bytes:

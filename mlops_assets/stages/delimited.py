@@ -49,7 +49,9 @@ def read_delimited(contract: Contract, source: Source, delivery: Delivery) -> Fi
     records = _fast(source, header, data)
     if records is None:
         body = memoryview(data)[header.end :]
-        records = scan(source, header, Lines.of(body, source.format.header + 1))
+        # CR ends a line only in a file that has no LF at all.
+        end = "\n" if b"\n" in data else "\r"
+        records = scan(source, header, Lines.of(body, source.format.header + 1, end))
     return FileRows(
         records.table,
         {

@@ -18,12 +18,18 @@ _LONGEST_SHIFT = 63
 _DEEPEST = 16
 _TAIL = 8
 """Bytes after the metadata: their length, and ``PAR1``."""
+_SCHEMA: Final = 2
 _ROW_GROUPS: Final = 4
 _COLUMNS, _ROWS = 1, 3
 _META_DATA: Final = 3
 _PATH, _DATA_PAGE, _DICTIONARY_PAGE, _STATISTICS = 3, 9, 11, 12
 _NULLS, _MAX, _MIN = 3, 5, 6
 _CRC: Final = 4
+_NAME, _CONVERTED, _LOGICAL = 4, 6, 10
+_STRING, _DATE, _TIMESTAMP, _INTEGER = 1, 6, 8, 10
+_OLD_STRING, _OLD_DATE, _OLD_MILLIS, _OLD_MICROS, _OLD_UNSIGNED, _OLD_SIGNED = 0, 6, 9, 10, 11, 15
+_UNIT, _MILLIS, _MICROS = 2, 1, 2
+_WIDTH, _SIGNED = 1, 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,11 +54,32 @@ def chunks(data: bytes) -> Iterator[Chunk]:
     size = int.from_bytes(data[-_TAIL:-4], "little")
     try:
         metadata = _Reader(data, len(data) - _TAIL - size).struct()
+        for element in metadata[_SCHEMA]:
+            _check_descriptions(dict(element))
         for number, group in enumerate(metadata[_ROW_GROUPS]):
             for column in group[_COLUMNS]:
                 yield _chunk(data, number, group[_ROWS], column[_META_DATA])
     except (IndexError, KeyError, TypeError, struct.error) as error:
         raise ValueError("its metadata cannot be read.") from error
+
+
+def _check_descriptions(element: Mapping[int, Any]) -> None:
+    """Compare the two descriptions that a column has of its type, an old and a new one: no checksum is over them."""
+    old, new = element.get(_CONVERTED), dict(element.get(_LOGICAL, {}))
+    wanted: set[int | None] = {old}
+    if _STRING in new:
+        wanted = {_OLD_STRING}
+    elif _DATE in new:
+        wanted = {_OLD_DATE}
+    elif _TIMESTAMP in new:
+        unit = new[_TIMESTAMP][_UNIT]
+        wanted = {_OLD_MILLIS} if _MILLIS in unit else {_OLD_MICROS} if _MICROS in unit else {None}
+    elif _INTEGER in new:
+        steps = (new[_INTEGER][_WIDTH] // 8).bit_length() - 1
+        wanted = {steps + (_OLD_SIGNED if new[_INTEGER][_SIGNED] else _OLD_UNSIGNED)}
+    # Some writers leave the old description out.
+    if old not in wanted | {None}:
+        raise ValueError(f"the two descriptions of the type of its column {element[_NAME].decode()!r} disagree.")
 
 
 def _chunk(data: bytes, group: int, rows: int, meta: Mapping[int, Any]) -> Chunk:

@@ -41,12 +41,9 @@ class Lines:
     first: int
 
     @classmethod
-    def of(cls, data: memoryview, first: int) -> "Lines":
-        """The lines of UTF-8 bytes; CR ends a line only where there is no LF at all."""
-        letters = np.frombuffer(data, dtype=np.uint8)
-        ends = np.flatnonzero(letters == ord("\n"))
-        if not len(ends):
-            ends = np.flatnonzero(letters == ord("\r"))
+    def of(cls, data: memoryview, first: int, end: str) -> "Lines":
+        """The lines of UTF-8 bytes, each ending in the letter ``end``, or at the end of the bytes."""
+        ends = np.flatnonzero(np.frombuffer(data, dtype=np.uint8) == ord(end))
         offsets = np.concatenate([[0], ends + 1])
         if offsets[-1] != len(data):
             offsets = np.append(offsets, len(data))

@@ -152,6 +152,9 @@ def test_the_graph_says_where_columns_come_from_and_what_is_asked(made: Shop) ->
     spec = specs(made)
     assert spec.description == "Visits with their shops."
     assert {"dbt", "duckdb", "parquet"} == spec.kinds
+    assert list(spec.owners) == ["team:shop", "team:sql"]
+    assert spec.tags["retail"] == ""
+    assert spec.tags["stage"] == "cleaned"
     lineage = spec.metadata["dagster/column_lineage"]
     assert lineage.deps_by_column["size"] == [dg.TableColumnDep(dg.AssetKey(["visits", "raw", "shops"]), "size")]
     assert lineage.deps_by_column["paid"] == [dg.TableColumnDep(dg.AssetKey(["visits", "raw", "visits"]), "paid")]

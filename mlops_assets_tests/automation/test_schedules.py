@@ -95,8 +95,10 @@ def test_a_run_that_is_going_on_is_not_started_again(tmp_path: Path) -> None:
     write_contract(tmp_path / "data")
     home = Shop.in_folder(tmp_path).home
     jobs, (schedule,) = schedules(load_contracts(home.data), home)
-    with dg.instance_for_test() as instance:
-        context = dg.build_schedule_context(instance, scheduled_execution_time=NOON)
+    with (
+        dg.instance_for_test() as instance,
+        dg.build_schedule_context(instance, scheduled_execution_time=NOON) as context,
+    ):
         assert [type(each) for each in schedule.evaluate_tick(context).run_requests or []] == [dg.RunRequest]
         run = instance.create_run_for_job(jobs[0], status=dg.DagsterRunStatus.STARTED)
         tick = schedule.evaluate_tick(context)
@@ -246,8 +248,11 @@ def test_a_release_is_asked_for_when_it_is_stale(shop: Shop) -> None:
         assets = assets_of(Graph(contracts["visits"]), shop.home)
         with shop.instance() as instance:
             repository = dg.Definitions(assets=assets, jobs=jobs, schedules=made).get_repository_def()
-            context = dg.build_schedule_context(instance, scheduled_execution_time=NOON, repository_def=repository)
-            return repository.get_schedule_def("visits_release_schedule").evaluate_tick(context)
+            schedule = repository.get_schedule_def("visits_release_schedule")
+            with dg.build_schedule_context(
+                instance, scheduled_execution_time=NOON, repository_def=repository
+            ) as context:
+                return schedule.evaluate_tick(context)
 
     assert tick().skip_message == "The release 2024-01-04 is up to date."
     shop.change("max_iter: 5", "max_iter: 6")

@@ -229,7 +229,7 @@ def test_no_value_of_a_source_with_a_sensitive_column_is_shown(tmp_path: Path) -
 def test_what_raises_has_failed_and_leaves_the_others_alone(tmp_path: Path, kind: str, kwargs: Any, words: str) -> None:
     """Such that get past the reading of the file, and such as it refuses: a verdict in any case."""
     before, after = (said("expect_table_row_count_to_equal", name=name, value=5) for name in ("before", "after"))
-    found = judge(tmp_path, before, said(kind, "critical", "broken", **kwargs), after)
+    found = dict(judge(tmp_path, before, said(kind, "critical", "broken", **kwargs), after))
     broken = found.pop("broken")
     assert broken.blocks
     assert (broken.n, broken.failed) == (1, 1)
@@ -284,9 +284,12 @@ def every(kind: str) -> dict[str, Any]:
     """Kwargs with which a type can be asked of the table above."""
     spec = TYPES[kind]
     name = "shop" if spec.of == ("string",) or not spec.of else "price"
-    domain = {"column": {"column": name}, "pair": {"column_A": "id", "column_B": "paid"}}.get(spec.domain, {})
-    if spec.domain == "list":
-        domain = {"column_list": ["id", "paid"]}
+    domains: dict[str, dict[str, Any]] = {
+        "table": {},
+        "column": {"column": name},
+        "pair": {"column_A": "id", "column_B": "paid"},
+        "list": {"column_list": ["id", "paid"]},
+    }
     given: dict[str, Any] = {
         "value_set": ["north"],
         "value": 5,
@@ -302,7 +305,7 @@ def every(kind: str) -> dict[str, Any]:
         "sum_total": 3,
     }
     bounds = {"min_value": 0, "max_value": 100} if spec.bounded else {}
-    return domain | {key: given[key] for key in spec.needs} | bounds
+    return domains[spec.domain] | {key: given[key] for key in spec.needs} | bounds
 
 
 def test_every_type_can_be_judged(tmp_path: Path) -> None:

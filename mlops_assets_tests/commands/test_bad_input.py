@@ -494,7 +494,7 @@ VERBS = {
     "gc": ["--yes"],
     "purge": ["shop", "--where", "person=1", "--basis", "asked", "--yes"],
 }
-WITHOUT_A_STORE = {"deliver", "env", "dev"}
+WITHOUT_A_STORE = {"deliver", "env", "dev", "profile", "dbt"}
 
 
 def test_every_command_is_tried_on_a_store_of_a_newer_format(place: Place) -> None:

@@ -49,7 +49,7 @@ def test_tests_with_their_severity_and_what_they_are_about(visits: SqlProject) -
     assert {(each.name, each.severity, each.about_name, f"{each.file}:{each.line}") for each in visits.tests} == {
         ("long_visits_see_pages", "block", "cleaned", "tests/long_visits_see_pages.sql:1"),
         ("unique_shops_known_shop", "block", "shops_known", "models/cleaned.yml:10"),
-        ("pages_are_few", "warn", "cleaned", "models/cleaned.yml:18"),
+        ("pages_are_few", "warn", "cleaned", "models/cleaned.yml:19"),
     }
 
 

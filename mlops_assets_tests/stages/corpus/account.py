@@ -200,7 +200,7 @@ def meaning(case: Case, name: str, text: Any) -> Any:
 
 def fields_of(table: Source, names: Sequence[str], text: str) -> Mapping[str, str] | None:
     """The fields of a record's text by Python's strict reader, None when it is no record of the header's width."""
-    quoted = {"quotechar": table.format.quote} if table.format.quote else {"quoting": csv.QUOTE_NONE}
+    quoted: dict[str, Any] = {"quotechar": table.format.quote} if table.format.quote else {"quoting": csv.QUOTE_NONE}
     try:
         rows = list(csv.reader(io.StringIO(text, newline=""), delimiter=table.format.delimiter, strict=True, **quoted))
     except csv.Error:

@@ -4,7 +4,7 @@ import gzip
 from collections.abc import Iterator
 
 from mlops_assets_tests.stages.corpus.account import BATCH_REFUSED, FILE_REFUSED, PARTLY, TAKEN, Case
-from mlops_assets_tests.stages.corpus.make import ALL, ONE, ROWS, cell, delivery, flipped, table_with, zip_of
+from mlops_assets_tests.stages.corpus.make import ALL, ONE, ROWS, cell, delivery, flipped, instead, table_with, zip_of
 
 
 def _encodings() -> Iterator[Case]:
@@ -223,7 +223,7 @@ def _foreign() -> Iterator[Case]:
         ),
         ("a Parquet file", b"PAR1" + bytes(60) + b"PAR1", "Set format: {kind: parquet}"),
     ):
-        yield delivery("not data", what, FILE_REFUSED, (0, 0, 0), words, change=lambda _, data=data: data)  # type: ignore[misc]
+        yield delivery("not data", what, FILE_REFUSED, (0, 0, 0), words, change=instead(data))
     yield delivery(
         "not data",
         "an error page behind half of the rows",

@@ -4,7 +4,19 @@ from collections.abc import Iterator
 
 from mlops_assets_tests.stages.build import column, source
 from mlops_assets_tests.stages.corpus.account import BATCH_REFUSED, FILE_REFUSED, PARTLY, TAKEN, WARNED, Case
-from mlops_assets_tests.stages.corpus.make import ALL, HEADER, NAMES, ONE, ROWS, TWO, cell, delivery, put, table_with
+from mlops_assets_tests.stages.corpus.make import (
+    ALL,
+    HEADER,
+    NAMES,
+    ONE,
+    ROWS,
+    TWO,
+    cell,
+    delivery,
+    put,
+    replacing,
+    table_with,
+)
 
 
 def _delimiters() -> Iterator[Case]:
@@ -15,8 +27,8 @@ def _delimiters() -> Iterator[Case]:
             FILE_REFUSED,
             (0, 0, 0),
             f"set format: {{delimiter: {word}}}",
-            change=lambda data, sign=sign: data.replace(b",", sign.encode()),
-        )  # type: ignore[misc]
+            change=replacing(b",", sign.encode()),
+        )
     piped = table_with(delimiter="|")
     yield delivery(
         "delimiter",

@@ -54,6 +54,16 @@ def every(**cells: Callable[[int], str]) -> list[str]:
     return [",".join((row | {name: make(n) for name, make in cells.items()}).values()) for n, row in enumerate(rows)]
 
 
+def replacing(old: bytes, new: bytes) -> Callable[[bytes], bytes]:
+    """Damage that puts some bytes in the place of others."""
+    return lambda data: data.replace(old, new)
+
+
+def instead(data: bytes) -> Callable[[bytes], bytes]:
+    """Damage that leaves nothing of what was."""
+    return lambda _: data
+
+
 def delivery(
     family: str,
     name: str,
@@ -73,7 +83,8 @@ def delivery(
 ) -> Case:
     """A CSV file of these lines. A text of the body is a physical record; an empty one is a blank line."""
     text = end.join([*above, header, *body]) + (end if last else "")
-    names = fields_of(table, range(header.count(table.format.delimiter) + 1), header)  # type: ignore[arg-type]
+    places = [str(place) for place in range(header.count(table.format.delimiter) + 1)]
+    names = fields_of(table, places, header)
     line, records, blank = len(above) + 2, [], 0
     for each in body:
         if each:

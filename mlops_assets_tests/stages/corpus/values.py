@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from datetime import UTC, date, datetime, timedelta
+from typing import Any
 from zoneinfo import ZoneInfo
 
 from mlops_assets_tests.stages.build import column
@@ -10,7 +11,7 @@ from mlops_assets_tests.stages.corpus.make import ALL, HEADER, ONE, ROWS, TWO, c
 
 
 def _numbers() -> Iterator[Case]:
-    semicolons = {"header": HEADER.replace(",", ";")}
+    semicolons: dict[str, Any] = {"header": HEADER.replace(",", ";")}
     commas = [row.replace(",", ";").replace(".25", ",25") for row in ROWS]
     comma = lambda text: float(text.replace(",", "."))  # noqa: E731
     yield delivery(
