@@ -53,9 +53,10 @@ def _refuse_utf16(source: Source, delivery: Delivery, data: bytes) -> None:
     found = None
     if head[:2] in (b"\xff\xfe", b"\xfe\xff"):
         found = "utf-16"
-    elif head[1::2].count(0) > _MOSTLY * len(head[1::2]):
+    # A header begins with ASCII, of which every other byte is 0 in UTF-16.
+    elif head[1:4:2] == b"\0\0" and head[1::2].count(0) > _MOSTLY * len(head[1::2]):
         found = "utf-16-le"
-    elif head[::2].count(0) > _MOSTLY * len(head[::2]):
+    elif head[:4:2] == b"\0\0" and head[::2].count(0) > _MOSTLY * len(head[::2]):
         found = "utf-16-be"
     if found:
         raise DeliveryError(

@@ -15,13 +15,14 @@ import numpy as np
 import pyarrow as pa
 
 from mlops_assets.contract.calendar import Calendar
-from mlops_assets.contract.model import Contract, Source
+from mlops_assets.contract.model import Column, Contract, Source
 from mlops_assets.errors import DeliveryError
 from mlops_assets.stages.delimited import read_delimited
 from mlops_assets.stages.delivery import FILE, LINE, PROBLEM, TEXT, Delivery, FileRows
 from mlops_assets.stages.jsonlines import read_jsonlines
 from mlops_assets.stages.made import Made
 from mlops_assets.stages.moments import batch_of, raw_moments
+from mlops_assets.stages.readings import hints
 
 __all__ = ["Delivery", "batches_in", "empty", "read_source"]
 
@@ -63,19 +64,23 @@ def batches_in(contract: Contract, source: Source, delivery: Delivery) -> list[s
     _, keys = batch_of(Calendar.of(contract.partitions), raw_moments(source, table))
     if table.num_rows and not keys:
         columns = [source.columns[name] for name in (source.event_time.columns if source.event_time else ())]
-        first = [
-            f"{str(table[column.name][0].as_py())!r}{f' where {column.format} is expected' if column.format else ''}"
-            for column in columns
-            if "sensitive" not in column.roles
-        ]
+        first = [_first(source, column, table) for column in columns if "sensitive" not in column.roles]
         names = ", ".join(column.name for column in columns)
         raise DeliveryError(
             f"{delivery.name}: none of its {table.num_rows:,} rows has an event time ({names}) that can be read and "
             f"lies in a batch of {contract.name}. "
-            f"The first row has {', '.join(first) or 'a sensitive value'}: look at the format of the column and at the "
+            f"The first row has {', '.join(first) or 'a sensitive value'}. Look at the format of the column and at the "
             f"partitions' start and end in {contract.file}."
         )
     return list(keys)
+
+
+def _first(source: Source, column: Column, table: pa.Table) -> str:
+    """The first row's value of a column, with what was expected or what it may have been meant to say."""
+    value = table[column.name][0].as_py()
+    expected = f" where {column.format} is expected" if column.format else ""
+    hint = hints(column, source.format, table[column.name].slice(0, 1).combine_chunks(), np.array([value is not None]))
+    return f"{str(value)!r}{expected}{hint[0].as_py() if len(hint) else ''}"
 
 
 def empty(source: Source) -> pa.Table:

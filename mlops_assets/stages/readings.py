@@ -21,8 +21,11 @@ _WORTH = {
     "timestamp": r"\A[0-9]{1,4}[./-]?[0-9]{1,2}[./-]?[0-9]{1,4}([T ].*)?\z",
     "float64": r"\A[+-]?[0-9]{1,3}(([.,' _][0-9]{3})*[.,][0-9]*|([.,' _][0-9]{3})+)\z|\A[+-]?[0-9]*,[0-9]+\z",
     "int64": r"\A[+-]?[0-9]{1,3}([.,' _][0-9]{3})+\z",
+    "boolean": r"\A(?i:y|yes|n|no|t|f|on|off|x)\z",
 }
 """Texts that something can be said of; the others cost nothing."""
+_NOTHING = r"\A([ \t\x{a0}]+|NA|N/A|#N/A|NaN|nan|null|NULL|None|[-?.])\z"
+"""Words for no value that people use."""
 _DAY = re.compile(r"(?P<a>[0-9]{1,4})(?P<s>[./-])(?P<b>[0-9]{1,2})(?P=s)(?P<c>[0-9]{1,4})(?P<rest>([T ].*)?)")
 _OFFSET = re.compile(
     r"[0-9]{4}-[0-9]{2}-[0-9]{2}(?P<t>[T ])[0-9]{2}:[0-9]{2}(?P<s>:[0-9]{2})?(?P<f>\.[0-9]{1,6})?[+-].*"
@@ -38,10 +41,13 @@ def hints(column: Column, file_format: FileFormat, distinct: pa.Array, unreadabl
     if pattern is None or not pa.types.is_string(distinct.type):
         return pa.array(found, pa.string())
     texts = distinct.filter(pa.array(unreadable))
+    found[truths(pc.match_substring_regex(texts, _NOTHING))] = "; where it means no value, name it in 'missing'"
     for place in np.flatnonzero(truths(pc.match_substring_regex(texts, pattern))).tolist():
         text = texts[place].as_py()
         hidden = "sensitive" in column.roles
-        if column.type in ("date", "timestamp"):
+        if column.type == "boolean":
+            found[place] = "; declare a string with the two 'values'"
+        elif column.type in ("date", "timestamp"):
             found[place] = _time_hint(column, text, hidden=hidden)
         else:
             found[place] = _number_hint(column, file_format, text, hidden=hidden)

@@ -1,7 +1,7 @@
 """Where encoders write: a file whose bytes are written, counted and hashed in one pass.
 
-What belongs here: taking an encoder's bytes, and doing so beside it when they are many. What does not: which file it
-is, and when it gets its name (``files``).
+What belongs here: taking an encoder's bytes, and hashing beside it when they are many. What does not: which file it is,
+and when it gets its name (``files``).
 """
 
 import hashlib
@@ -17,14 +17,13 @@ LARGE = 16 << 20
 
 _CHUNK = 1 << 20
 _AHEAD = 4
-"""Chunks by which an encoder may be ahead of the disk; they wait in memory."""
+"""Chunks by which an encoder may be ahead of their hash; they wait in memory."""
 
 
 class Sink(io.RawIOBase):
     """The file of a descriptor. ``finish`` it when all was written, ``stop`` it in any case.
 
-    Of a large file, the rest is written and hashed by a thread, beside the encoder: neither needs Python's lock for
-    that. What the thread could not write is raised by a later ``write``, or by ``finish``.
+    Of a large file, the rest is hashed by a thread, beside the encoder: neither needs Python's lock for that.
     """
 
     def __init__(self, descriptor: int) -> None:
@@ -41,25 +40,29 @@ class Sink(io.RawIOBase):
         return True
 
     def tell(self) -> int:
-        """Bytes that were taken."""
+        """Bytes that were written."""
         return self._size
 
     def write(self, data: object) -> int:
-        """Take all of some bytes; raises ``OSError`` when the disk refuses these or earlier ones."""
+        """Write all of some bytes; raises ``OSError``."""
         view = memoryview(data).cast("B")  # type: ignore[arg-type]
-        self._size += len(view)
+        done = 0
+        # on a full disk os.write may write a part and report no error
+        while done < len(view):
+            done += os.write(self._descriptor, view[done:])
+        self._size += done
         if self._size < LARGE:
-            self._put([view])
-            return len(view)
-        # an encoder may use its buffer again
-        self._pieces.append(data if isinstance(data, bytes) else bytes(view))
-        self._waiting += len(view)
-        if self._waiting >= _CHUNK:
-            self._hand_over()
-        return len(view)
+            self._sha256.update(view)
+        else:
+            # an encoder may use its buffer again
+            self._pieces.append(data if isinstance(data, bytes) else bytes(view))
+            self._waiting += done
+            if self._waiting >= _CHUNK:
+                self._hand_over()
+        return done
 
     def finish(self) -> Written:
-        """Size and sha256 of all that was taken, once it is written; raises as ``write``."""
+        """Size and sha256 of all that was written."""
         if self._pieces:
             self._hand_over()
         while self._handed:
@@ -67,29 +70,18 @@ class Sink(io.RawIOBase):
         return Written(self._size, self._sha256.hexdigest())
 
     def stop(self) -> None:
-        """Write nothing more."""
+        """Hash nothing more."""
         if self._thread:
-            for job in self._handed:
-                job.cancel()
-            self._thread.submit(os.close, self._descriptor)
-            self._thread.shutdown()
-            self._thread = None
+            self._thread.shutdown(cancel_futures=True)
 
     def _hand_over(self) -> None:
         if self._thread is None:
-            # a number of its own: were the wait for the thread broken off, it must not write to the next file of ours
-            self._descriptor = os.dup(self._descriptor)
             self._thread = ThreadPoolExecutor(1, "store-sink")
         if len(self._handed) >= _AHEAD:
             self._handed.popleft().result()
-        self._handed.append(self._thread.submit(self._put, self._pieces))
+        self._handed.append(self._thread.submit(self._hash, self._pieces))
         self._pieces, self._waiting = [], 0
 
-    def _put(self, pieces: "list[bytes] | list[memoryview]") -> None:
+    def _hash(self, pieces: list[bytes]) -> None:
         for piece in pieces:
-            done = 0
-            view = memoryview(piece)
-            # on a full disk os.write may write a part and report no error
-            while done < len(view):
-                done += os.write(self._descriptor, view[done:])
-            self._sha256.update(view)
+            self._sha256.update(piece)

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from mlops_assets_tests.stages.corpus.account import FILE_REFUSED, Case, run, unaccounted
+from mlops_assets_tests.stages.corpus.account import FILE_REFUSED, TAKEN, Case, run, table_lines, unaccounted
 from mlops_assets_tests.stages.corpus.every import CASES
 
 
@@ -24,3 +24,11 @@ def test_what_becomes_of_a_delivery(case: Case, tmp_path: Path) -> None:
     assert unaccounted(case, outcome) == []
     if outcome.verdict != FILE_REFUSED:
         assert outcome.blank == case.blank
+
+
+def test_the_corpus_is_a_table(tmp_path: Path) -> None:
+    lines = list(table_lines(CASES, tmp_path))
+    assert len(CASES) >= 60
+    assert len(lines) == len(CASES) + 2
+    assert len({_name(case) for case in CASES}) == len(CASES)
+    assert all(said.strip() or f"| {TAKEN} |" in line for line in lines[2:] for said in [line.split(" | ")[3]])

@@ -248,7 +248,7 @@ def test_another_delimiter_of_quoted_names(tmp_path: Path) -> None:
     told = refusal(tmp_path, "\n".join([quoted, *(row.replace(",", ";") for row in rows)]) + "\n")
     assert told == (
         "landing/sales_2024-01.csv: found 1 column with the delimiter ','; the header looks like ';' is the delimiter. "
-        "If so, set format: {delimiter: \";\"} for source sales (data/shop/dataset.yaml:7)."
+        'If so, set format: {delimiter: ";"} for source sales (data/shop/dataset.yaml:7).'
     )
 
 
@@ -292,8 +292,9 @@ def test_a_parquet_file_says_so(tmp_path: Path) -> None:
 def test_latin_1_bytes(tmp_path: Path) -> None:
     told = refusal(tmp_path, csv_text(ROWS[0], "2,2024-01-06,café,,0").encode("latin-1"))
     assert told == (
-        "landing/sales_2024-01.csv line 3, field 3: the byte 0xe9 (byte 65 of the file) is not utf-8. If the file comes "
-        "from an older Windows or Excel, set format: {encoding: cp1252} (or latin-1) for source sales, or ask for UTF-8."
+        "landing/sales_2024-01.csv line 3, field 3: the byte 0xe9 (byte 65 of the file) is not utf-8. If the file "
+        "comes from an older Windows or Excel, set format: {encoding: cp1252} (or latin-1) for source sales, or ask "
+        "for UTF-8."
     )
 
 

@@ -97,7 +97,7 @@ def test_a_file_without_a_batch_is_refused(tmp_path: Path) -> None:
         batches_in(rules, WHOLE, delivery(tmp_path, csv_text("1,x,north,1,1", "2,1999-01-01,north,1,1")))
     assert str(caught.value) == (
         "landing/sales.csv: none of its 2 rows has an event time (day) that can be read and lies in a batch of shop. "
-        "The first row has 'x': look at the format of the column and at the partitions' start and end in "
+        "The first row has 'x'. Look at the format of the column and at the partitions' start and end in "
         f"{rules.file}."
     )
     assert batches_in(rules, WHOLE, delivery(tmp_path, f"{HEADER}\n")) == []

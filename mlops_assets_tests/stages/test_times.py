@@ -194,3 +194,14 @@ def test_a_key_in_two_spellings_is_no_key() -> None:
     )
     assert judged("int64", "007", "7")[0] == [7, 7]
     assert judged("int64", "01", "1", roles=keys | {"time"})[0] == [1, 1]
+
+
+@pytest.mark.parametrize("kind", ["int64", "float64", "boolean", "date", "timestamp"])
+@pytest.mark.parametrize("text", [" ", "\u00a0", "N/A", "null", "-", "?"])
+def test_words_that_may_mean_no_value(kind: str, text: str) -> None:
+    assert told(kind, text).endswith("; where it means no value, name it in 'missing'")
+    assert judged(kind, text, missing=(text,)) == ([None], [])
+
+
+def test_yes_and_no_are_texts() -> None:
+    assert told("boolean", "Yes") == "x: 'Yes' is not true or false; declare a string with the two 'values'"

@@ -6,6 +6,7 @@ physical record, and the printed table. What does not: the cases (beside this mo
 
 import csv
 import io
+import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date, datetime
@@ -39,12 +40,13 @@ _SHOWN = 170
 
 @dataclass(frozen=True)
 class Record:
-    """A physical record of a file, as the one who made the case knows it: its first line, and its fields' texts.
+    """A physical record of a file, as the one who made the case knows it: its first line, its text, its fields.
 
-    ``fields`` is None when nobody could say what they are.
+    ``fields`` is None when nobody could say what they are, ``text`` where a file has no lines.
     """
 
     line: int
+    text: str | None
     fields: Mapping[str, Any] | None
 
 
@@ -165,6 +167,9 @@ def unaccounted(case: Case, outcome: Outcome) -> list[str]:
     if sum(outcome.rows) != len(case.records):
         found.append(f"{outcome.rows} are not {len(case.records)} records")
     for record in case.records:
+        kept = outcome.quarantined.get(record.line)
+        if kept is not None and kept != record.text and kept != _as_json(case, record):
+            found.append(f"line {record.line} is not in the quarantine as it was delivered: {kept[:80]!r}")
         row = outcome.accepted.get(record.line)
         if row is None:
             continue
@@ -178,13 +183,21 @@ def unaccounted(case: Case, outcome: Outcome) -> list[str]:
     return found
 
 
+def _as_json(case: Case, record: Record) -> str | None:
+    """A row that could be taken apart as the quarantine keeps it: the declared fields as they were delivered."""
+    if record.fields is None:
+        return None
+    fields = {name: record.fields.get(name) for name in case.table.columns}
+    return json.dumps(fields, ensure_ascii=False, default=str)
+
+
 def meaning(case: Case, name: str, text: Any) -> Any:
     """What a delivered text says, read by Python's own types and nothing of the project."""
     column = case.table.columns[name]
     if text is None or text in (*case.table.format.missing, *column.missing):
         return None
     if not isinstance(text, str):
-        return text
+        return float(text) if column.type == "float64" else text
     if name in case.means:
         return case.means[name](text)
     plain: Mapping[str, Callable[[str], Any]] = {

@@ -90,7 +90,7 @@ def delivery(
         if each:
             fields = fields_of(table, tuple((names or {}).values()), each)
             # Where fields are many and quotes stand oddly, Python's reader is laxer than the contract.
-            records.append(Record(line, fields))
+            records.append(Record(line, each, fields))
         else:
             blank += 1
         line += each.count("\n") + 1
