@@ -16,7 +16,7 @@ from mlops_assets.assets.graph import Graph, Stage, Upstream, digest
 from mlops_assets.assets.staleness import UP_TO_DATE
 from mlops_assets.contract.calendar import Calendar
 from mlops_assets.contract.model import Column
-from mlops_assets.sql.shape import CLEANED, SqlProject
+from mlops_assets.dbtproject.shape import CLEANED, SqlProject
 
 _CRON = {
     "hourly": "0 * * * *",

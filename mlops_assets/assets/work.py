@@ -14,12 +14,12 @@ from mlops_assets.assets.graph import Stage
 from mlops_assets.assets.plan import Plan
 from mlops_assets.checks.verdict import Verdict
 from mlops_assets.contract.model import Expectation
-from mlops_assets.sql.shape import CLEANED
+from mlops_assets.dbtproject.shape import CLEANED
 from mlops_assets.stages.made import Made
 from mlops_assets.store.manifest import Blob, Input, Manifest
 
 if TYPE_CHECKING:
-    from mlops_assets.sql.database import Run
+    from mlops_assets.dbtproject.database import Run
 
 EVIDENCE = "evidence.json"
 """The attachment that holds examples of failing rows by check."""

@@ -9,7 +9,7 @@ from typing import Any
 
 from mlops_assets.checks.verdict import Check, Verdict
 from mlops_assets.contract.model import Contract
-from mlops_assets.sql.shape import Found
+from mlops_assets.dbtproject.shape import Found
 
 _WIDTH = 40
 

@@ -10,7 +10,7 @@ from mlops_assets.checks import datatests
 from mlops_assets.checks.verdict import Check
 from mlops_assets.contract.calendar import Calendar
 from mlops_assets.contract.model import Contract, Source
-from mlops_assets.sql.shape import CLEANED
+from mlops_assets.dbtproject.shape import CLEANED
 
 READABLE = Check("readable", "block", "Every delivered file can be read as the contract describes it.")
 COMPLETE = Check("complete", "block", "No file ends in the middle of a record.")

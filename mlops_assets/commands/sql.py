@@ -33,7 +33,7 @@ def _test(options: argparse.Namespace, home: Home) -> int:
 
 
 def _run(contract: "Contract") -> int:
-    from mlops_assets.sql.own_run import unit_tests
+    from mlops_assets.dbtproject.own_run import unit_tests
 
     assert contract.sql is not None
     tests = unit_tests(contract.sql.folder, contract.sources.values())

@@ -97,8 +97,8 @@ from mlops_assets.contract.model import (
 )
 from mlops_assets.contract.tables import SOURCE_NAME, UNKNOWN, joined_sources, read_joins, read_sources, read_spine
 from mlops_assets.contract.vocabulary import METRICS, REFUSED_SETTINGS, SETTINGS, TASKS, setting_type
+from mlops_assets.dbtproject.cache import sql_project
 from mlops_assets.errors import ContractError, UserError
-from mlops_assets.sql.cache import sql_project
 
 FILE = "dataset.yaml"
 FEATURES_FILE = "features.py"

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
-from mlops_assets.sql.shape import SqlProject
+from mlops_assets.dbtproject.shape import SqlProject
 
 ColumnType = Literal["string", "int64", "float64", "boolean", "date", "timestamp"]
 Role = Literal["key", "group", "time", "feature", "target", "excluded", "sensitive"]

@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING
 import pyarrow as pa
 
 from mlops_assets.contract.model import Contract
+from mlops_assets.dbtproject.database import Database, Run, difference
+from mlops_assets.dbtproject.shape import CLEANED
 from mlops_assets.errors import RefusedError
-from mlops_assets.sql.database import Database, Run, difference
-from mlops_assets.sql.shape import CLEANED
 from mlops_assets.stages.cells import TYPES
 from mlops_assets.stages.clean import examples, joined, ordered
 from mlops_assets.stages.joins import meet
@@ -29,7 +29,7 @@ def begin(contract: Contract) -> Run:
     """Where the project's SQL finds the accepted rows of a batch as ``raw``; to be closed."""
     assert contract.sql is not None
     if contract.sql.own_run:
-        from mlops_assets.sql.own_run import OwnRun
+        from mlops_assets.dbtproject.own_run import OwnRun
 
         return OwnRun(contract.sql, contract.sensitive())
     return Database(contract.sql)

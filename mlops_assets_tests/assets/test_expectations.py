@@ -149,7 +149,9 @@ def test_no_page_without_a_suite(fresh: Shop) -> None:
 
 
 def test_dagster_knows_the_checks_after_a_reload_and_their_verdicts_after_a_run(shop: Shop) -> None:
-    suite(shop, rows(10), known("north", "south", name="two_shops"))
+    kwargs = {"column": "minutes", "max_value": 1}
+    short = {"type": "expect_column_mean_to_be_between", "kwargs": kwargs, "severity": "warning"}
+    suite(shop, rows(10), short | {"meta": {"name": "short_visits"}})
     summary = shop.run()
     assert counts(summary)["audited"] == {"raw/visits"}
     assert "computed" not in counts(summary)
@@ -157,6 +159,6 @@ def test_dagster_knows_the_checks_after_a_reload_and_their_verdicts_after_a_run(
         graph = build_definitions(shop.home).resolve_asset_graph()
     key = dg.AssetKey(["visits", "raw", "visits"])
     blocking = {check.name: graph.get(check).blocking for check in graph.asset_check_keys if check.asset_key == key}
-    assert (blocking[COUNT], blocking["two_shops"]) == (True, False)
-    found = [shop.verdict("visits/raw/visits", name, DAYS[0]) for name in (COUNT, "two_shops")]
+    assert (blocking[COUNT], blocking["short_visits"]) == (True, False)
+    found = [shop.verdict("visits/raw/visits", name, DAYS[0]) for name in (COUNT, "short_visits")]
     assert found == ["SUCCEEDED", "FAILED"]

@@ -3,7 +3,7 @@
 import pytest
 
 from mlops_assets.checks.datatests import verdicts
-from mlops_assets.sql.shape import DataTest, Found
+from mlops_assets.dbtproject.shape import DataTest, Found
 
 TEST = DataTest("paid_is_known", "t", "models/cleaned.yml", "block", "", "r", "cleaned", "select 1", line=7)
 

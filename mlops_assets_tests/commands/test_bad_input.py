@@ -637,6 +637,8 @@ STOPPED = {"merge": ["merge", "dev"], "push": ["push", "origin", "main", "dev", 
 
 def _stop(root: Path, number: int, sign: signal.Signals) -> None:
     """Send a signal to this process at its ``number``-th change of files below a folder."""
+    if sign == signal.SIGTERM:
+        signal.signal(sign, signal.SIG_DFL)  # as in a process of its own: Dagster leaves a handler in this one
     count = 0
 
     def tick() -> None:

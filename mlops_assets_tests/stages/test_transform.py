@@ -7,8 +7,8 @@ import pyarrow as pa
 import pytest
 
 from mlops_assets.contract.model import Contract, Join
+from mlops_assets.dbtproject.shape import Model, SqlProject
 from mlops_assets.errors import RefusedError
-from mlops_assets.sql.shape import Model, SqlProject
 from mlops_assets.stages.clean import clean
 from mlops_assets.stages.made import Made
 from mlops_assets.stages.sift import Sifted

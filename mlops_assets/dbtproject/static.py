@@ -13,7 +13,7 @@ from typing import Any
 
 import yaml
 
-from mlops_assets.sql.shape import CLEANED
+from mlops_assets.dbtproject.shape import CLEANED
 
 Node = Mapping[str, Any]
 

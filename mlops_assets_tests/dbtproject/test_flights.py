@@ -10,7 +10,7 @@ import pytest
 
 from mlops_assets.contract.load import load_contract
 from mlops_assets.contract.model import Contract
-from mlops_assets.sql.own_run import OwnRun, unit_tests
+from mlops_assets.dbtproject.own_run import OwnRun, unit_tests
 from mlops_assets.stages.clean import clean
 from mlops_assets.stages.ingest import Delivery, read_source
 from mlops_assets.stages.sift import Sifted, sift

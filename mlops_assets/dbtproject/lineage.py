@@ -14,7 +14,7 @@ from sqlglot.lineage import lineage
 from sqlglot.optimizer.qualify import qualify
 from sqlglot.optimizer.scope import build_scope
 
-from mlops_assets.sql.shape import Model
+from mlops_assets.dbtproject.shape import Model
 
 _DIALECT = "duckdb"
 

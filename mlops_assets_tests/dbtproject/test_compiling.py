@@ -7,10 +7,10 @@ from typing import Any
 import pytest
 
 from mlops_assets.contract.load import load_contract
+from mlops_assets.dbtproject.cache import request_of
+from mlops_assets.dbtproject.compiling import compiled
+from mlops_assets.dbtproject.shape import SqlProject
 from mlops_assets.errors import ContractError, RefusedError
-from mlops_assets.sql.cache import request_of
-from mlops_assets.sql.compiling import compiled
-from mlops_assets.sql.shape import SqlProject
 from mlops_assets_tests.datasets import SQL, write_contract, write_sql
 
 CLEANED, STAGED = "models/cleaned.sql", "models/shops_known.sql"

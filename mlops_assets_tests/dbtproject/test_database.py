@@ -7,9 +7,9 @@ from pathlib import Path
 import pyarrow as pa
 import pytest
 
+from mlops_assets.dbtproject.database import Database, difference
+from mlops_assets.dbtproject.shape import DataTest, Model, SqlProject
 from mlops_assets.errors import RefusedError
-from mlops_assets.sql.database import Database, difference
-from mlops_assets.sql.shape import DataTest, Model, SqlProject
 
 FOLDER = Path("data/shop/dbt")
 VISITS = pa.table({"visit": ["v1", "v2", "v3"], "shop": ["north", "south", None], "paid": [1.0, 2.0, 30.0]})

@@ -3,7 +3,7 @@
 What belongs here: from a folder and a contract's columns to the plain JSON of ``shape.SqlProject``, or to every mistake
 as a sentence. What does not: when that is needed (``cache``), which SQL dbt must run itself (``static``).
 
-``python -m mlops_assets.sql.compiling OUT`` reads the request as JSON from its standard input.
+``python -m mlops_assets.dbtproject.compiling OUT`` reads the request as JSON from its standard input.
 """
 
 import json
@@ -16,10 +16,10 @@ from difflib import SequenceMatcher
 from pathlib import Path
 from typing import Any, Literal
 
+from mlops_assets.dbtproject.invoke import dbt, failures
+from mlops_assets.dbtproject.shape import CLEANED, DataTest, Model, SqlProject
+from mlops_assets.dbtproject.static import needed, own_run
 from mlops_assets.errors import ContractError, RefusedError
-from mlops_assets.sql.invoke import dbt, failures
-from mlops_assets.sql.shape import CLEANED, DataTest, Model, SqlProject
-from mlops_assets.sql.static import needed, own_run
 
 Node = Mapping[str, Any]
 
@@ -197,8 +197,8 @@ def _looked_through(project: SqlProject, nodes: Mapping[str, Node], request: Map
     """The project with what its SQL says: tried over empty tables, with lineage, digests and what may be shown."""
     import pyarrow as pa
 
-    from mlops_assets.sql.database import DATABASE, TYPES, Database, difference
-    from mlops_assets.sql.lineage import Tracer, changing, digest
+    from mlops_assets.dbtproject.database import DATABASE, TYPES, Database, difference
+    from mlops_assets.dbtproject.lineage import Tracer, changing, digest
     from mlops_assets.stages.cells import TYPES as ARROW
 
     told = [

@@ -17,8 +17,8 @@ from typing import Any, Protocol
 import duckdb
 import pyarrow as pa
 
+from mlops_assets.dbtproject.shape import CLEANED, DataTest, Found, Model, SqlProject
 from mlops_assets.errors import RefusedError
-from mlops_assets.sql.shape import CLEANED, DataTest, Found, Model, SqlProject
 
 DATABASE = "batch"
 """The name of the database in compiled SQL: the stem of the file that dbt is given."""

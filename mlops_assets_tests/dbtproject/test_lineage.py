@@ -2,8 +2,8 @@
 
 import pytest
 
-from mlops_assets.sql.lineage import Tracer, changing, digest
-from mlops_assets.sql.shape import Model
+from mlops_assets.dbtproject.lineage import Tracer, changing, digest
+from mlops_assets.dbtproject.shape import Model
 
 RAW = {
     "visits": {"visit": "VARCHAR", "shop": "VARCHAR", "at": "TIMESTAMP", "paid": "DOUBLE"},

@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from mlops_assets.sql.cache import environment
+from mlops_assets.dbtproject.cache import environment
 
 _QUIET = ("--log-level", "none", "--no-use-colors", "--no-write-json", "--no-partial-parse")
 _FILE = re.compile(r"[\w./-]+\.(?:sql|yml|yaml|md|py|csv)\b")

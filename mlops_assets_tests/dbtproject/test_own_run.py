@@ -8,9 +8,9 @@ import pytest
 
 from mlops_assets.contract.load import load_contract
 from mlops_assets.contract.model import Contract
+from mlops_assets.dbtproject.database import Database, Run
+from mlops_assets.dbtproject.own_run import OwnRun, unit_tests
 from mlops_assets.errors import RefusedError
-from mlops_assets.sql.database import Database, Run
-from mlops_assets.sql.own_run import OwnRun, unit_tests
 from mlops_assets.stages.cells import TYPES
 from mlops_assets_tests.datasets import write_contract, write_sql
 

@@ -19,8 +19,8 @@ from pathlib import Path
 from typing import Any
 
 from mlops_assets.contract.model import Contract
+from mlops_assets.dbtproject.shape import FOLDER, SqlProject
 from mlops_assets.errors import ContractError
-from mlops_assets.sql.shape import FOLDER, SqlProject
 
 _SKIPPED = frozenset({"target", "logs", ".git"})
 _DOCUMENTS = (".md", ".gitignore", ".user.yml")
@@ -117,7 +117,7 @@ def _compile(request: Mapping[str, Any]) -> dict[str, Any]:
         out = Path(scratch) / "answer.json"
         done = subprocess.run(
             # Without -P, a file dbt_anything.py where somebody stands would be taken for a plugin of dbt's.
-            [sys.executable, "-P", "-m", "mlops_assets.sql.compiling", str(out)],
+            [sys.executable, "-P", "-m", "mlops_assets.dbtproject.compiling", str(out)],
             input=json.dumps(request),
             capture_output=True,
             text=True,

@@ -10,8 +10,8 @@ import pytest
 
 from mlops_assets.contract.load import load_contract
 from mlops_assets.contract.model import Contract
+from mlops_assets.dbtproject.cache import environment, sql_project
 from mlops_assets.errors import ContractError
-from mlops_assets.sql.cache import environment, sql_project
 from mlops_assets_tests.datasets import write_contract, write_sql
 
 
