@@ -71,8 +71,8 @@ def _never_began(instance: dg.DagsterInstance, record: dg.RunRecord, now: dateti
         return None  # Dagster itself waits for what is not launched or cancelled in time
     if record.create_timestamp.timestamp() < booted_at():
         return "the machine was restarted or lost power before the run had begun its work"
-    # an age below zero: the clock was set back
-    if 0 <= (now - record.update_timestamp).total_seconds() < GRACE or dagster_private.served(run) is not False:
+    # it may have been launched since ``now`` was read; an age far below zero: the clock was set back
+    if abs((now - record.update_timestamp).total_seconds()) < GRACE or dagster_private.served(run) is not False:
         return None
     return "the code server that was to start its process is gone, and the process never began its work"
 

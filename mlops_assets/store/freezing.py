@@ -23,7 +23,7 @@ from mlops_assets.store.backend import Mark
 from mlops_assets.store.bulk import uncollected
 from mlops_assets.store.heads import Leaf
 from mlops_assets.store.listing import look, settled
-from mlops_assets.store.names import asset_path, segment, text
+from mlops_assets.store.names import segment, text
 from mlops_assets.store.store import Store
 
 PATIENCE = 60.0
@@ -38,16 +38,19 @@ _Names = dict[str, Collection[str]]
 
 
 @uncollected()
-def freeze(store: Store, branch: str, assets: Collection[str] | None = None) -> dict[str, str]:
-    """Write the trees of what a branch shows at one moment; the tree ids by asset (None: all assets).
+def freeze(store: Store, branch: str, dataset: str | None = None) -> dict[str, str]:
+    """Write the trees of what a branch shows at one moment; the tree ids by asset.
 
-    Assets without a batch are left out. Heads that move meanwhile are read again until nothing moved between two
+    ``dataset`` is the first part of the assets' names (None: all assets), also of those that appear meanwhile. Assets
+    without a batch are left out. Heads that move meanwhile are read again until nothing moved between two
     looks. Raises ``NotStoredError`` for an unknown branch, ``ConflictError`` when there is no such moment in a minute.
     """
     base = store.branch(branch).base
-    own = _picture(store, branch, assets)
+    own = _picture(store, branch, dataset)
     trees: dict[str, str] = {}
-    for asset in sorted({*base, *own} if assets is None else {*assets} & {*base, *own}):
+    for asset in sorted({*base, *own}):
+        if dataset is not None and asset.partition("/")[0] != dataset:
+            continue
         leaves = dict(store.tree(base[asset])) if asset in base else {}
         for name, leaf in own.get(asset, {}).items():
             if leaf:
@@ -59,16 +62,18 @@ def freeze(store: Store, branch: str, assets: Collection[str] | None = None) -> 
     return trees
 
 
-def _picture(store: Store, branch: str, assets: Collection[str] | None) -> dict[str, dict[str, Leaf | None]]:
+def _picture(store: Store, branch: str, dataset: str | None) -> dict[str, dict[str, Leaf | None]]:
     """What the branch's own heads show at one moment, by asset and the names of files; None: taken away."""
     deadline = time.monotonic() + PATIENCE
     top = f"heads/{segment(branch)}"
-    wanted = None if assets is None else [f"{top}/{asset_path(asset)}" for asset in assets]
-    afar = store.backend.touched(top) is None
-    watch: _Watch = _Dated(store, top, wanted) if afar else _Marked(store, top, wanted)
+    start = top if dataset is None else f"{top}/{segment(dataset)}"
+    afar = store.backend.touched(start) is None
+    watch: _Watch = _Dated(store, start) if afar else _Marked(store, start)
     seen: dict[str, dict[str, Leaf | None]] = {}
     read: dict[str, bytes] = {}
     for folder in watch.folders():
+        if folder == top:
+            continue
         found = look(store, branch, _asset(top, folder))
         seen[folder] = found.leaves
         read |= {f"{folder}/{name}": data for name, data in found.data.items()}
@@ -105,7 +110,7 @@ class _Watch(Protocol):
     """Knows which heads may have moved since they were looked at."""
 
     def folders(self) -> Iterator[str]:
-        """The folders to look at; each is looked at before the next one is asked for."""
+        """The folder to start at, and all under it; each is looked at before the next one is asked for."""
 
     def looked(self, folder: str, marks: Mapping[str, Mark | None] | None) -> None:
         """Take note of a look."""
@@ -117,19 +122,18 @@ class _Watch(Protocol):
 class _Marked:
     """In a place that marks files and folders by its clock."""
 
-    def __init__(self, store: Store, top: str, wanted: list[str] | None) -> None:
+    def __init__(self, store: Store, start: str) -> None:
         self._backend = store.backend
-        self._top, self._wanted = top, wanted
+        self._start = start
         self._clock = store.backend.clock()
         self._touched: dict[str, int | None] = {}
         self._marks: dict[str, Mapping[str, Mark | None]] = {}
 
     def folders(self) -> Iterator[str]:
         """See ``_Watch``: a folder's time is taken before anything in it is looked at."""
-        for folder in self._under([self._top]) if self._wanted is None else self._wanted:
+        for folder in self._under([self._start]):
             self._touched[folder] = self._backend.touched(folder)
-            if folder != self._top:
-                yield folder
+            yield folder
 
     def looked(self, folder: str, marks: Mapping[str, Mark | None] | None) -> None:
         """See ``_Watch``."""
@@ -141,7 +145,7 @@ class _Marked:
         there: _Names = {}
         again: list[str] = []
         for folder in self._moving():
-            marks = (self._backend.marks(folder) or {}) if folder != self._top else {}
+            marks = self._backend.marks(folder) or {}
             there[folder] = marks.keys()
             known = self._marks.get(folder, {})
             again += [
@@ -157,11 +161,9 @@ class _Marked:
             if before is not None and self._settled(before) and self._backend.touched(folder) == before:
                 continue
             yield folder
-            if self._wanted is None:
-                new = [below for below in self._below(folder) if below not in self._touched]
-                for below in self._under(new):
-                    self._touched[below] = self._backend.touched(below)
-                    yield below
+            for new in self._under([below for below in self._below(folder) if below not in self._touched]):
+                self._touched[new] = self._backend.touched(new)
+                yield new
 
     def _under(self, waiting: list[str]) -> Iterator[str]:
         """Folders and all that are in them; what is in one is listed after it was yielded."""
@@ -180,23 +182,18 @@ class _Marked:
 class _Dated:
     """In a place that says of each file alone when it was written, by a clock that is not ours."""
 
-    def __init__(self, store: Store, top: str, wanted: list[str] | None) -> None:
+    def __init__(self, store: Store, start: str) -> None:
         self._backend = store.backend
-        self._top, self._wanted = top, wanted
-        self._tops = [top] if wanted is None else wanted
+        self._start = start
         self._young = time.time() - _SKEW
 
     def folders(self) -> Iterator[str]:
         """See ``_Watch``."""
-        if self._wanted is not None:
-            yield from self._wanted
-            return
-        waiting = [self._top]
+        waiting = [self._start]
         while waiting:
             folder = waiting.pop()
-            below = [f"{folder}/{name}" for name in self._backend.folders(folder)[0]]
-            yield from below
-            waiting += below
+            yield folder
+            waiting += [f"{folder}/{name}" for name in self._backend.folders(folder)[0]]
 
     def looked(self, folder: str, marks: Mapping[str, Mark | None] | None) -> None:
         """See ``_Watch``; there is nothing to note."""
@@ -205,10 +202,8 @@ class _Dated:
         """See ``_Watch``."""
         there: dict[str, list[str]] = {folder: [] for folder in seen}
         again: list[str] = []
-        for entry in (entry for folder in self._tops for entry in self._backend.entries(folder)):
+        for entry in self._backend.entries(self._start):
             folder, _, name = entry.path.rpartition("/")
-            if self._wanted is not None and folder not in there:
-                continue  # an asset whose name continues this one's
             there.setdefault(folder, []).append(name)
             if entry.modified >= self._young or name not in seen.get(folder, ()):
                 again.append(entry.path)

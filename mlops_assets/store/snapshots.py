@@ -140,19 +140,13 @@ def check_name(name: str) -> None:
 
 
 def _frozen(store: "Store", dataset: str, branch: str) -> dict[str, str]:
-    """The trees of a dataset's assets at one moment, also when assets appear meanwhile."""
-    everything = store.assets(branch)
-    while True:
-        assets = [asset for asset in everything if asset.partition("/")[0] == dataset]
-        trees = freeze(store, branch, assets) if assets else {}
-        if not trees:
-            known = ", ".join(sorted({asset.partition("/")[0] for asset in everything})) or "nothing"
-            raise NotStoredError(
-                f"The branch {branch} shows nothing of {dataset!r}, so that there is nothing to tag; it shows: {known}."
-            )
-        seen, everything = everything, store.assets(branch)
-        if set(everything) <= set(seen):
-            return trees
+    trees = freeze(store, branch, dataset)
+    if not trees:
+        known = ", ".join(sorted({asset.partition("/")[0] for asset in store.assets(branch)})) or "nothing"
+        raise NotStoredError(
+            f"The branch {branch} shows nothing of {dataset!r}, so that there is nothing to tag; it shows: {known}."
+        )
+    return trees
 
 
 def _existing(store: "Store", name: str) -> Tag | None:
