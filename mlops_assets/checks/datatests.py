@@ -1,7 +1,7 @@
 """The data tests of a dataset's dbt project as checks of ``cleaned``: their names, and what each found as a verdict.
 
-What belongs here: words and severities. What does not: running tests (``sql``), the checks that every dataset has
-(``declared``, ``batch``). Nothing heavy is imported.
+What belongs here: words and severities. What does not: running tests (``dbtproject``), the checks that every dataset
+has (``declared``, ``batch``). Nothing heavy is imported.
 """
 
 from collections.abc import Iterable, Mapping

@@ -119,20 +119,21 @@ def _judge(table: "pd.DataFrame", source: Source, suite: Sequence[Expectation]) 
         asset = context.data_sources.add_pandas("delivered").add_dataframe_asset("rows")
         batch = asset.add_batch_definition_whole_dataframe("all").get_batch({"dataframe": table})
 
-        def validated(places: Sequence[int]) -> dict[int, _Found]:
+        def validated(places: Sequence[int]) -> list[Any]:
             chosen = gx.ExpectationSuite(name="suite", expectations=[asked[place] for place in places])
-            results = batch.validate(chosen, result_format=dict(_FORMAT)).results
-            # They come in another order than they were asked.
-            return {_place(result): _outcome(result) for result in results}
+            return list(batch.validate(chosen, result_format=dict(_FORMAT)).results)
 
+        results: list[Any] = []
         try:
-            found |= validated(list(asked))
+            results = validated(list(asked))
         except Exception:  # noqa: BLE001 - the library raises what it likes, and takes the others down with it
             for place in asked:
                 try:
-                    found |= validated([place])
+                    results += validated([place])
                 except Exception as error:  # noqa: BLE001 - it becomes the verdict of the one that raised
                     found[place] = _Found(raised=(f"{type(error).__name__}: {error}",))
+    # They come in another order than they were asked.
+    found |= {_place(result): _outcome(result) for result in results}
     return [found[place] for place in range(len(suite))]
 
 

@@ -1,7 +1,7 @@
 """``dbt``: the SQL of a dataset's dbt project looked at by itself.
 
-What belongs here: arguments, what is printed, exit codes. What does not: running dbt (``sql.own_run``). Its data tests
-are checks of ``cleaned`` and run with every batch; its unit tests need no data, and run here.
+What belongs here: arguments, what is printed, exit codes. What does not: running dbt (``dbtproject.own_run``). Its data
+tests are checks of ``cleaned`` and run with every batch; its unit tests need no data, and run here.
 """
 
 import argparse

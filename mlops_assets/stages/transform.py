@@ -1,7 +1,7 @@
 """From accepted rows to ``cleaned`` by the dataset's own SQL, in place of the joins that ``clean`` makes.
 
 What belongs here: what the SQL's result must be, its order, and the accounts that go with a batch. What does not: which
-rows are accepted (``sift``), running SQL (``sql``), what its tests say (``checks.datatests``).
+rows are accepted (``sift``), running SQL (``dbtproject``), what its tests say (``checks.datatests``).
 
 The contract's joins say where joined columns come from and how many rows should find a match; that is counted here as
 for any dataset. How they are joined is the SQL's affair, but every accepted row of the spine comes once.

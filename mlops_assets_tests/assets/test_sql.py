@@ -1,6 +1,6 @@
 """A dataset whose ``cleaned`` its dbt project makes: the same versions, tests as checks, and what makes it stale.
 
-What belongs here: the way from files to heads, checks and specs. What does not: SQL, dbt and compiling (``sql``).
+What belongs here: the way from files to heads, checks and specs. What does not: SQL, dbt and compiling (``dbtproject``).
 """
 
 import subprocess
