@@ -188,10 +188,14 @@ class Landing:
 
 
 class Entered(NamedTuple):
-    """What came of entering a file: its entry (None: it was not entered), and a sentence unless it simply adds data."""
+    """What came of entering a file: its entry (None: it was not entered), and a sentence unless it simply adds data.
+
+    ``again`` says that the same file is to be looked at again.
+    """
 
     entry: Delivery | None
     sentence: str | None
+    again: bool = False
 
 
 def enter(
@@ -216,7 +220,7 @@ def enter(
     try:
         blob = ledger.keep(asset, place, path)
         if not whole():
-            return Entered(None, f"{name} changed while it was read; it is looked at again.")
+            return Entered(None, f"{name} changed while it was read; it is looked at again.", again=True)
         entry, status = ledger.enter(asset, name, blob, batches=batches, who=who)
     except PurgedError as trouble:
         return Entered(None, f"{name} is not taken in. {trouble}")

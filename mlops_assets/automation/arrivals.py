@@ -15,7 +15,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from mlops_assets.assets.landing import Landing, enter, pattern
+from mlops_assets.assets.landing import Entered, Landing, enter, pattern
 from mlops_assets.automation.memory import keep, kept_in
 from mlops_assets.contract.calendar import Calendar
 from mlops_assets.contract.model import Contract, Source
@@ -34,7 +34,7 @@ _SHA256 = re.compile(r"[0-9a-f]{64}")
 _Marks = tuple[int, int, int]
 
 _Seen = dict[str, list[int | float]]
-"""By name: size, time in ns, inode, since when it is so, and 1 when it was entered."""
+"""By name: size, time in ns, inode, since when it is so, and 1 when it need not be read again as it is."""
 
 _TAKEN = 4
 
@@ -102,8 +102,10 @@ class Inbox:
                 found.more = True
                 continue
             size += file.marks[0]
-            if self._take(file, found):
+            entered = self._take(file, found)
+            if entered and not entered.again:
                 seen[file.name][_TAKEN] = 1
+            if entered and entered.entry:
                 names.setdefault(file.source.name, set()).add(file.name)
         self._touch(names, found)
         return found
@@ -116,8 +118,8 @@ class Inbox:
         anchor = [[entry.seq, entry.attempt] for entry in last]
         keep(self._memory, {"ledger": anchor, "files": self._now_seen})
 
-    def _take(self, file: _File, found: Looked) -> bool:
-        """Enter a complete file, unless it changes or goes away meanwhile."""
+    def _take(self, file: _File, found: Looked) -> Entered | None:
+        """Enter a complete file; None when it cannot be read or went away meanwhile."""
         try:
             entered = enter(
                 self._contract,
@@ -131,11 +133,11 @@ class Inbox:
         except StoreError as trouble:
             if file.path.exists():
                 found.waiting.append(f"{file.name} cannot be taken in: {trouble}")
-            return False
+            return None
         if entered.sentence:
             found.said.append(entered.sentence)
         found.entered += entered.entry is not None
-        return entered.entry is not None
+        return entered
 
     def _touch(self, names: Mapping[str, set[str]], found: Looked) -> None:
         if not names:

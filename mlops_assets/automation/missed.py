@@ -13,12 +13,12 @@ from dataclasses import dataclass, field
 
 import dagster as dg
 
-from mlops_assets.assets.graph import Scope, Stage, digest
+from mlops_assets.assets.graph import Scope, digest
 from mlops_assets.assets.plan import Plan
 from mlops_assets.assets.publish import all_marked
 from mlops_assets.assets.survey import Survey
 from mlops_assets.automation.memory import Tries, place
-from mlops_assets.automation.requests import Requests
+from mlops_assets.automation.requests import Requests, wanted_key
 from mlops_assets.home import Home
 
 CLAIMED_BY = "sweep"
@@ -96,7 +96,7 @@ class Missed:
         count, broke_before = 0, False
         for batch in wanted:
             names = tuple(self._names(scope, batch, untold.get(batch, set())))
-            key = digest([[name, self._key(self._plan.graph.stages[name], batch)] for name in names])
+            key = wanted_key(self._plan, names, batch)
             if reason := self._tries.why_not(batch, key, now):
                 kept_back.append(reason)
                 if not self._tries.given_up(batch, key):
@@ -122,10 +122,6 @@ class Missed:
     def _names(self, scope: Scope, batch: str, untold: set[str]) -> Iterator[str]:
         due = {stage.name for stage in self._plan.due(scope, batch)}
         yield from (stage.name for stage in self._plan.graph.of_scope(scope) if stage.name in due | untold)
-
-    def _key(self, stage: Stage, batch: str) -> str:
-        """What the stage would be made by now; of one that only stands on what is to be made, nothing."""
-        return self._plan.resolve(stage, batch).key if self._plan.standing(stage, batch).state == "stale" else ""
 
     def _untold(self, scope: Scope) -> dict[str, set[str]]:
         """By batch, stages of which Dagster was not told, or hides the version behind a refusal that is over."""

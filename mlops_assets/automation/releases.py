@@ -6,6 +6,7 @@ used (``lifecycle``). Late data makes every release that saw it stale in the rec
 
 import time
 from collections.abc import Iterator
+from typing import NamedTuple
 
 import dagster as dg
 
@@ -13,6 +14,7 @@ from mlops_assets.assets.graph import Graph, digest
 from mlops_assets.assets.plan import Plan
 from mlops_assets.automation.memory import Tries, place
 from mlops_assets.automation.requests import Requests
+from mlops_assets.automation.unchanged import LOOK_AGAIN, Answer, answered, fingerprint
 from mlops_assets.home import Home
 from mlops_assets.store.heads import Head
 from mlops_assets.store.store import Store
@@ -25,18 +27,45 @@ _POLICIES = {
 }
 
 
+class Asked(NamedTuple):
+    """A run to ask for, or why none is (``said``); ``settled`` when that stays so until something changes."""
+
+    request: dg.RunRequest | None
+    said: str = ""
+    settled: bool = False
+
+
+def tick(graph: Graph, home: Home, instance: dg.DagsterInstance, cursor: str | None, now: float) -> tuple[Asked, str]:
+    """One look at ``now`` (seconds), and the next one's cursor; where nothing has changed it does not look."""
+    plan = _plan(graph, home)
+    mark = fingerprint(plan)
+    before = answered(cursor)
+    if before and before.holds(mark, now):
+        return Asked(None, before.again(), settled=True), before.cursor()
+    if graph.contract.automation.releases.when == "drift" and not any(drifted(plan)):
+        found = Asked(None, "No check asks for a release.", settled=True)
+    else:
+        found = newest(plan, home, instance, now)
+    return found, Answer(mark, now, now + LOOK_AGAIN if found.settled else 0.0, found.said).cursor()
+
+
 def newest_request(graph: Graph, home: Home, instance: dg.DagsterInstance) -> dg.RunRequest | dg.SkipReason:
     """What is to be asked for so that the newest release is up to date, or why nothing is."""
-    store = Store.open(home.store)
-    plan = Plan(graph, store, home.branch, entered_only=True)
+    found = newest(_plan(graph, home), home, instance, time.time())
+    return found.request or dg.SkipReason(found.said)
+
+
+def newest(plan: Plan, home: Home, instance: dg.DagsterInstance, now: float) -> Asked:
+    """The same, of what a plan says at ``now`` (seconds)."""
+    graph = plan.graph
     accepted = [batch for batch in plan.batches if batch in plan.heads("features")]
     if not accepted:
-        return dg.SkipReason("No batch was accepted yet, so that there is nothing to make a release of.")
+        return Asked(None, "No batch was accepted yet, so that there is nothing to make a release of.", settled=True)
     release, stages = accepted[-1], graph.of_scope("release")
     name = f"The release {release}"
     requests = Requests(instance, graph)
     if requests.in_flight([stage.name for stage in stages], [release]):
-        return dg.SkipReason(f"The release {release} is being made.")
+        return Asked(None, f"The release {release} is being made.")
     standings = {stage.name: plan.standing(stage, release) for stage in stages}
     tries = Tries(place(home, graph.contract.name, "releases"), graph.contract.automation.arrivals.attempts)
     stale = [stage for stage in stages if standings[stage.name].state == "stale"]
@@ -44,23 +73,22 @@ def newest_request(graph: Graph, home: Home, instance: dg.DagsterInstance) -> dg
         tries.done(name)
         tries.save()
         told = [each.sentence for each in standings.values() if each.state != "current"]
-        return dg.SkipReason(" ".join(told[:1]) or f"The release {release} is up to date.")
+        return Asked(None, " ".join(told[:1]) or f"The release {release} is up to date.", settled=True)
     below = [stage.name for stage in graph.stages.values() if stage.scope != "release"]
     busy = requests.in_flight(below, [*plan.batches, graph.whole])
     if busy:
-        return dg.SkipReason(f"The release {release} waits for {len(busy)} batch(es) that are being made.")
+        return Asked(None, f"The release {release} waits for {len(busy)} batch(es) that are being made.")
     key = digest([plan.resolve(stage, release).key for stage in stale])
-    if why := tries.why_not(name, key, time.time()):
-        return dg.SkipReason(why)
-    times = tries.asked(name, key, time.time())
+    if why := tries.why_not(name, key, now):
+        return Asked(None, why, settled=tries.given_up(name, key))
+    times = tries.asked(name, key, now)
     tries.save()
-    return requests.runs(f"release:{key[:16]}:{times}", stages, [release])[0]
+    return Asked(requests.runs(f"release:{key[:16]}:{times}", stages, [release])[0])
 
 
-def drifted(graph: Graph, home: Home) -> Iterator[str]:
+def drifted(plan: Plan) -> Iterator[str]:
     """A sentence for each check of the policy that failed on a batch which the newest release has not seen as it is."""
-    store = Store.open(home.store)
-    plan = Plan(graph, store, home.branch, entered_only=True)
+    graph, store = plan.graph, plan.store
     made = plan.heads("trained_model")
     seen: set[tuple[str, str, str | None]] = set()
     if made:
@@ -88,14 +116,20 @@ def releases_sensor(graph: Graph, home: Home) -> dg.SensorDefinition | None:
         default_status=dg.DefaultSensorStatus.RUNNING,
         description=f"{_POLICIES[policy]}: asks for the newest release when it is stale.",
     )
-    def look(context: dg.SensorEvaluationContext) -> dg.RunRequest | dg.SkipReason:
+    def look(context: dg.SensorEvaluationContext) -> dg.SensorResult:
         home.initialise()
-        asked_by = list(drifted(graph, home)) if policy == "drift" else []
-        if policy == "drift" and not asked_by:
-            return dg.SkipReason("No check asks for a release.")
-        return newest_request(graph, home, context.instance)
+        found, cursor = tick(graph, home, context.instance, context.cursor, time.time())
+        return dg.SensorResult(
+            run_requests=[found.request] if found.request else [],
+            skip_reason=None if found.request else dg.SkipReason(found.said),
+            cursor=cursor,
+        )
 
     return look
+
+
+def _plan(graph: Graph, home: Home) -> Plan:
+    return Plan(graph, Store.open(home.store), home.branch, entered_only=True)
 
 
 def _seen_batches(graph: Graph, plan: Plan, seen: set[tuple[str, str, str | None]]) -> set[str]:

@@ -1,14 +1,15 @@
 """Runs that are asked for: one for each contiguous range of batches, and those that are under way.
 
-What belongs here: how a request looks, and what Dagster's record of runs says is queued or running. What does not: what
-has to be asked for.
+What belongs here: how a request looks, when it is another one, and what Dagster's record of runs says is queued or
+running. What does not: what has to be asked for.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
 
 import dagster as dg
 
-from mlops_assets.assets.graph import Graph, Stage
+from mlops_assets.assets.graph import Graph, Stage, digest
+from mlops_assets.assets.plan import Plan
 from mlops_assets.automation.tags import CLAIM, DATASET
 from mlops_assets.contract.calendar import Calendar
 
@@ -92,3 +93,15 @@ def _takes(tags: Mapping[str, str], batch: str) -> bool:
     if _FIRST in tags:
         return tags[_FIRST] <= batch <= tags[_LAST]
     return tags.get(_PARTITION) in (None, batch)
+
+
+def wanted_key(plan: Plan, stages: Iterable[str], batch: str) -> str:
+    """What some stages of a batch would be made by now; of one that stands on what is to be made first, nothing.
+
+    Another key is another thing to ask for, whatever became of the one before.
+    """
+
+    def key(stage: Stage) -> str:
+        return plan.resolve(stage, batch).key if plan.standing(stage, batch).state == "stale" else ""
+
+    return digest([[name, key(plan.graph.stages[name])] for name in stages])

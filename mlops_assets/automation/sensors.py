@@ -15,12 +15,12 @@ from typing import Any
 
 import dagster as dg
 
-from mlops_assets.assets.graph import Graph, Scope, Stage, digest
+from mlops_assets.assets.graph import Graph, Scope, digest
 from mlops_assets.assets.plan import Plan
 from mlops_assets.assets.publish import evidence
 from mlops_assets.automation.arrivals import Inbox
 from mlops_assets.automation.memory import Tries, keep, kept_in, place
-from mlops_assets.automation.requests import Requests
+from mlops_assets.automation.requests import Requests, wanted_key
 from mlops_assets.home import Home
 from mlops_assets.store.store import Store
 
@@ -132,7 +132,7 @@ class _Asking:
                 self._tries.done(name)
                 wanted.done(scope, batch, self._trouble(scope, batch))
                 continue
-            key = digest([[stage.name, self._key(stage, batch)] for stage in due])
+            key = wanted_key(self._plan, [stage.name for stage in due], batch)
             if why := self._tries.why_not(name, key, now):
                 self.said.append(why)
                 continue
@@ -150,10 +150,6 @@ class _Asking:
                 alone=alone & keys.keys(),
             )
         ]
-
-    def _key(self, stage: Stage, batch: str) -> str:
-        """What the stage would be made by now; of one that stands on what is not made yet, nothing."""
-        return self._plan.resolve(stage, batch).key if self._plan.standing(stage, batch).state == "stale" else ""
 
     def _trouble(self, scope: Scope, batch: str) -> str:
         for stage in self._graph.of_scope(scope):

@@ -1,23 +1,20 @@
 """The sensor that compares everything: asks for what no event has asked for, and tells Dagster what is not current.
 
-What belongs here: one tick, when it need not look, and its line for people. What does not: what is stale and why
-(``assets.staleness``), what is asked for (``missed``), what Dagster is told (``verdicts``), releases (``releases``).
+What belongs here: one tick, and its line for people. What does not: what is stale and why (``assets.staleness``), when
+it need not look (``unchanged``), what is asked for (``missed``), what Dagster is told (``verdicts``), ``releases``.
 
 Sensors and conditions hear of changes, and whoever hears can miss something: a change while a run is going on, a file
 that a person put back, other code, other settings, another table that all batches share. The sweep compares what is
-published with what would be made now, so that nothing stays missed for longer than a tick. When neither heads,
-deliveries nor code have changed since its last look, it does not look; its cursor says so, and may be lost.
+published with what would be made now, so that nothing stays missed for longer than a tick.
 """
 
-import json
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from datetime import UTC, datetime
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import dagster as dg
 
-from mlops_assets.assets.graph import Graph, digest
+from mlops_assets.assets.graph import Graph
 from mlops_assets.assets.plan import Plan
 from mlops_assets.assets.reasons import named, said
 from mlops_assets.assets.staleness import UP_TO_DATE
@@ -25,15 +22,13 @@ from mlops_assets.assets.survey import STATES, Group, Survey, survey
 from mlops_assets.automation.missed import CLAIMED_BY, SCOPES, Missed
 from mlops_assets.automation.requests import IN_PROGRESS, Requests
 from mlops_assets.automation.tags import CLAIM, DATASET
+from mlops_assets.automation.unchanged import LOOK_AGAIN, Answer, answered, fingerprint
 from mlops_assets.automation.verdicts import tell
 from mlops_assets.contract.model import Contract
 from mlops_assets.home import Home
-from mlops_assets.store.listing import YOUNG
-from mlops_assets.store.names import asset_path, segment
 from mlops_assets.store.store import Store
 
 _EVERY = 60
-_LOOK_AGAIN = 3600.0
 _SHOWN = 3
 
 
@@ -84,11 +79,10 @@ def tick(graph: Graph, home: Home, instance: dg.DagsterInstance, cursor: str | N
         return Swept([], told, cursor or "")
     store = Store.open(home.store)
     plan = Plan(graph, store, home.branch, entered_only=True)
-    mark = _fingerprint(plan)
-    before = _read(cursor)
-    if mark and before.get("seen") == mark and before["looked"] <= now < before["until"]:
-        looked = datetime.fromtimestamp(before["looked"], UTC)
-        return Swept([], f"{before['said']} Nothing has changed since {looked:%H:%M} UTC.", cursor or "")
+    mark = fingerprint(plan)
+    before = answered(cursor)
+    if before and before.holds(mark, now):
+        return Swept([], before.again(), before.cursor())
     found = survey(plan)
     requests = Requests(instance, graph)
     left = tell(found, plan, home, instance, requests) if home.branch == "main" else 0
@@ -96,39 +90,13 @@ def tick(graph: Graph, home: Home, instance: dg.DagsterInstance, cursor: str | N
     runs = missed.ask(now)
     more = [f"{left:,} verdicts of {UP_TO_DATE.name} are told in the next ticks."] if left else []
     told = " ".join([*_lines(found, len(runs), missed.why), *more])
-    until = now + _LOOK_AGAIN if missed.settled and not left else 0.0
-    return Swept(runs, told, json.dumps({"seen": mark, "looked": now, "until": until, "said": told}))
+    until = now + LOOK_AGAIN if missed.settled and not left else 0.0
+    return Swept(runs, told, Answer(mark, now, until, told).cursor())
 
 
 def _own_runs(graph: Graph, instance: dg.DagsterInstance) -> list[dg.DagsterRun]:
     chosen = dg.RunsFilter(statuses=list(IN_PROGRESS), tags={DATASET: graph.contract.name})
     return [run for run in instance.get_runs(chosen) if run.tags.get(CLAIM, "").startswith(f"{CLAIMED_BY}:")]
-
-
-def _read(cursor: str | None) -> dict[str, Any]:
-    """What the tick before has left; nothing when the cursor is lost or is none of ours."""
-    try:
-        found = json.loads(cursor or "{}")
-    except ValueError:
-        return {}
-    return found if isinstance(found, dict) and {"seen", "looked", "until", "said"} <= found.keys() else {}
-
-
-def _fingerprint(plan: Plan) -> str | None:
-    """Another one after a head moved, a delivery was entered, or code or settings changed; None when none can be told.
-
-    Folders say when something came into them. What came in this moment might come again within the same tick of their
-    clock, and look the same.
-    """
-    backend, graph = plan.store.backend, plan.graph
-    heads = f"heads/{segment(plan.branch)}"
-    folders = [f"{heads}/{asset_path(graph.asset(stage))}" for stage in graph.stages]
-    times = [backend.touched(folder) for folder in [*folders, f"deliveries/{segment(graph.contract.name)}"]]
-    clock = backend.clock()
-    if clock is None or any(moment is None or moment > clock - YOUNG for moment in times):
-        return None
-    code = [[plan.code_version(stage), plan.rules_version(stage)] for stage in graph.stages.values()]
-    return digest([times, code])
 
 
 def _lines(found: Survey, runs: int, why: Sequence[str]) -> Iterator[str]:

@@ -16,7 +16,9 @@ from mlops_assets.automation import arrivals
 from mlops_assets.automation.arrivals import Inbox, Looked
 from mlops_assets.contract.load import load_contract
 from mlops_assets.contract.model import Arrivals, Contract
+from mlops_assets.store.blobs import tombstone_path
 from mlops_assets.store.deliveries import Ledger
+from mlops_assets.store.digest import canonical_json
 from mlops_assets.store.manifest import Blob
 from mlops_assets.store.store import Store
 from mlops_assets_tests.datasets import deliver_days, deliver_named, write_contract
@@ -293,3 +295,20 @@ def test_a_file_whose_rows_belong_to_no_batch_is_told_and_kept(tmp_path: Path) -
     assert found.entered == 4
     assert found.touched == {"visits": {"2024-01-01", "2024-01-03"}, "shops": {"all"}}
     assert "none of its 1 rows has an event time (day)" in found.said[0]
+
+
+def test_bytes_that_were_erased_are_refused_once_and_not_read_at_every_look(landed: Landed) -> None:
+    deliver_days(landed.landing.parent, (0, 1))
+    for other in landed.landing.glob("*.csv"):
+        if "visits" not in other.name or "2024-01-02" in other.name:
+            other.unlink()
+    (file,) = landed.landing.glob("*.csv")
+    sha256 = hashlib.sha256(file.read_bytes()).hexdigest()
+    stone = {"format": 1, "purge": "7", "when": "2026-01-01", "basis": "", "rows": 1, "replacement": None}
+    Store.open(landed.place).backend.create(tombstone_path(f"sha256-{sha256}"), canonical_json(stone))
+    refused = landed.settle()
+    assert (refused.entered, refused.touched) == (0, {})
+    assert "was erased on 2026-01-01 by purge 7" in refused.said[0]
+    assert landed.look(5).said == []
+    file.write_bytes(file.read_bytes() + b"\n")
+    assert landed.settle().entered == 1

@@ -8,11 +8,12 @@ import dagster as dg
 import pytest
 
 from mlops_assets.assets.graph import Graph
+from mlops_assets.assets.plan import Plan
 from mlops_assets.automation import releases
 from mlops_assets.contract.load import load_contract
 from mlops_assets.contract.model import Releases
 from mlops_assets_tests.assets.shop import GATES, RELEASE, Shop
-from mlops_assets_tests.automation.clockwork import Clockwork, stages
+from mlops_assets_tests.automation.clockwork import Clockwork, let_time_pass, stages
 from mlops_assets_tests.datasets import deliver_days, write_contract
 
 
@@ -109,16 +110,45 @@ def test_on_drift_a_release_is_asked_for_when_the_named_check_has_failed(works: 
     shop = works.shop
     graph = policy(shop, "drift", "raw/visits/columns")
     works.do([run_of(works.release())])
-    assert list(releases.drifted(graph, shop.home)) == []
+    assert list(releases.drifted(Plan(graph, shop.plan().store, "main", entered_only=True))) == []
     deliver_days(shop.folder, (4, 5))
     path = shop.landing("2024-01-05")
     path.write_text("\n".join(f"{line},new" for line in path.read_text().splitlines()) + "\n")
     works.quiet()
-    assert list(releases.drifted(graph, shop.home)) == [
+    assert list(releases.drifted(Plan(graph, shop.plan().store, "main", entered_only=True))) == [
         "columns failed on raw/visits [2024-01-05], which the newest release has not seen."
     ]
     works.do([run_of(works.release())])
-    assert list(releases.drifted(graph, shop.home)) == []
+    assert list(releases.drifted(Plan(graph, shop.plan().store, "main", entered_only=True))) == []
+
+
+def test_while_nothing_changes_the_same_is_said_without_a_look(works: Clockwork) -> None:
+    shop = works.shop
+    works.do([run_of(works.release())])
+    let_time_pass(shop)
+    first, cursor = look(works, None)
+    assert (first.request, first.said) == (None, "The release 2024-01-04 is up to date.")
+    again, kept = look(works, cursor)
+    assert again.said.startswith("The release 2024-01-04 is up to date. Nothing has changed since ")
+    assert kept == cursor
+    assert look(works, cursor, after=4000)[0].said == first.said
+    shop.change("minimum: {roc_auc: 0.5}", "minimum: {roc_auc: 0.51}")
+    assert look(works, cursor)[0].request is not None
+
+
+def test_what_is_only_so_for_a_while_is_looked_at_again(works: Clockwork, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("mlops_assets.automation.memory.FIRST_PAUSE", 10.0)
+    let_time_pass(works.shop)
+    request, cursor = look(works, None)
+    assert request.request is not None
+    waits, cursor = look(works, cursor, after=5)
+    assert waits.said == "The release 2024-01-04 broke off and is tried again in 5 s."
+    assert look(works, cursor, after=10)[0].request is not None
+
+
+def look(works: Clockwork, cursor: str | None, after: float = 0.0) -> tuple[releases.Asked, str]:
+    works.now += after
+    return releases.tick(works.shop.graph(), works.shop.home, works.instance, cursor, works.now)
 
 
 def policy(shop: Shop, when: str, *checks: str) -> Graph:

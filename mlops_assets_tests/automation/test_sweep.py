@@ -1,7 +1,6 @@
 """The net below all events: what was missed is asked for, and the UI hears what is not up to date."""
 
 import json
-import os
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -16,7 +15,7 @@ from mlops_assets.automation.sweep import Swept, sensors, tick
 from mlops_assets.automation.tags import CLAIM, DATASET
 from mlops_assets.home import Home
 from mlops_assets_tests.assets.shop import BATCH, DAYS, NEWEST, RELEASE, Shop, edited
-from mlops_assets_tests.automation.clockwork import Clockwork, asked, stages
+from mlops_assets_tests.automation.clockwork import Clockwork, asked, let_time_pass, stages
 from mlops_assets_tests.datasets import deliver_named, write_contract
 
 ALL_CURRENT = "All 24 versions are current."
@@ -70,15 +69,6 @@ def told(works: Clockwork) -> int:
     return len(works.instance.all_logs("", of_type=dg.DagsterEventType.ASSET_CHECK_EVALUATION))
 
 
-def let_time_pass(shop: Shop) -> None:
-    """Make the store's folders older than what a clock can tell apart."""
-    for folder in ("heads", "deliveries"):
-        for path in [*(Path(shop.home.store) / folder).rglob("*")]:
-            if path.is_dir():
-                moment = path.stat().st_mtime_ns - 10_000_000_000
-                os.utime(path, ns=(moment, moment))
-
-
 # What is asked for.
 
 
@@ -91,6 +81,14 @@ def test_what_is_current_is_looked_at_once(works: Clockwork) -> None:
     assert again.said.startswith(f"{ALL_CURRENT} Nothing has changed since ")
     assert again.cursor == first.cursor
     assert sweep(works, first.cursor, after=4000).said == ALL_CURRENT
+
+
+def test_a_file_that_was_taken_away_is_a_change(works: Clockwork) -> None:
+    let_time_pass(works.shop)
+    before = sweep(works).cursor
+    works.shop.landing(DAYS[1]).unlink()
+    let_time_pass(works.shop)
+    assert " Nothing has changed since " not in sweep(works, before).said
 
 
 @pytest.mark.parametrize("lost", [None, "", "{", "[]", '{"seen": 1}'])
