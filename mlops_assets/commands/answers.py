@@ -10,6 +10,7 @@ from itertools import groupby
 from typing import TYPE_CHECKING, Any
 
 from mlops_assets.commands.common import size
+from mlops_assets.visible import visible
 
 if TYPE_CHECKING:
     from mlops_assets.store.diff import AssetDiff, Change, Diff, ValueChange
@@ -35,7 +36,7 @@ def moment(when: str) -> str:
 
 def value(item: Any) -> str:
     """A plain value in at most a line."""
-    text = item if isinstance(item, str) else json.dumps(item, ensure_ascii=False)
+    text = visible(item if isinstance(item, str) else json.dumps(item, ensure_ascii=False))
     return text if len(text) <= _WIDTH else f"{text[: _WIDTH - 3]}..."
 
 

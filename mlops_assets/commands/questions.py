@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Self
 from mlops_assets.commands.common import Commands, contracts, open_store, say_json, without_gc
 from mlops_assets.errors import StoreError, UserError
 from mlops_assets.home import Home
+from mlops_assets.visible import visible
 
 if TYPE_CHECKING:
     from types import TracebackType
@@ -227,7 +228,7 @@ class _Meaning:
             self.keys[f"{dataset}/raw/{source.name}"] = source.key
         cleaned = f"{dataset}/cleaned"
         self.keys[cleaned] = spine
-        for stage in ("splits", "features"):
+        for stage in ("splits", "features", "online"):
             # a row for each cleaned row, in their order
             self.keys[f"{dataset}/{stage}"] = spine
             self.beside[f"{dataset}/{stage}"] = cleaned
@@ -348,7 +349,7 @@ def _columned(table: "pa.Table") -> Iterator[str]:
     from mlops_assets.store.rowdiff import texts
 
     columns = [
-        [name, *("" if cell is None else cell.replace("\n", "\\n") for cell in texts(column).to_pylist())]
+        [visible(name), *("" if cell is None else visible(cell) for cell in texts(column).to_pylist())]
         for name, column in zip(table.column_names, table.columns, strict=True)
     ]
     widths = [max(len(cell) for cell in cells) for cells in columns]

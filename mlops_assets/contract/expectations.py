@@ -39,7 +39,9 @@ from mlops_assets.contract.model import Column, Expectation, Source
 
 FILE = "expectations.json"
 SEVERITIES = ("critical", "warning", "info")
-RESERVED = frozenset({"readable", "complete", "final_newline", "columns", "in_batch", "volume", "up_to_date"})
+RESERVED = frozenset(
+    {"readable", "complete", "final_newline", "verified", "columns", "in_batch", "volume", "up_to_date"}
+)
 """Names of checks that a raw source has anyway."""
 
 _NAME = re.compile(r"[A-Za-z0-9_]+")

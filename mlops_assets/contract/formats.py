@@ -19,6 +19,7 @@ _GOES_WITH: Final[Mapping[str, tuple[str, ...]]] = {
     "quote": ("csv",),
     "encoding": ("csv",),
     "decimal": ("csv",),
+    "strip": ("csv",),
     "header": ("csv",),
     "multiline": ("csv",),
     "final_newline": ("csv", "jsonl"),
@@ -26,8 +27,8 @@ _GOES_WITH: Final[Mapping[str, tuple[str, ...]]] = {
     "checksums": ("parquet",),
 }
 """Which kinds of file a key of ``format`` goes with."""
-_FOREIGN = ("idna", "punycode", "raw-unicode-escape", "unicode-escape")
-"""Spellings of Python's own and of the network, which would change what is written."""
+_FOREIGN = ("idna", "punycode", "raw-unicode-escape", "unicode-escape", "utf-7")
+"""Spellings of Python's own, of the network and of mail, which would change what is written or hold half a letter."""
 
 
 def read_format(section: y.Section) -> FileFormat:
@@ -61,15 +62,21 @@ def read_format(section: y.Section) -> FileFormat:
         final_newline=part.choose("final_newline", ("expected", "required"), default.final_newline),
         archive=part.choose("archive", ("none", "gzip", "zip"), default.archive),
         checksums=part.choose("checksums", ("optional", "required"), default.checksums),
+        strip=part.get("strip", y.flag, default.strip),
+        most_columns=part.get("most_columns", y.integer, default.most_columns),
     )
     part.finish()
     foreign = [key for key, kinds in _GOES_WITH.items() if key in part and kind not in kinds]
     for key in foreign:
         part.wrong(f"{key!r} goes with {' and '.join(_GOES_WITH[key])} only, not with {kind}.", key)
-    if kind == "csv" and read.delimiter in (read.quote, read.decimal):
+    # Between quotes a delimiter is a letter: "1,5" is one number for whoever says so.
+    quoted = bool(read.quote) and "decimal" in part
+    if kind == "csv" and (read.delimiter == read.quote or (read.delimiter == read.decimal and not quoted)):
         part.wrong("delimiter, quote and decimal sign cannot be the same letter.")
     if read.header < 1:
         part.wrong(f"'header' is {read.header}; it is the number of a line, the first being 1.", "header")
+    if read.most_columns < 1:
+        part.wrong(f"'most_columns' is {read.most_columns}; a file has at least one.", "most_columns")
     return read
 
 

@@ -3,11 +3,12 @@
 What belongs here: the strict reading of one column's values. What does not: the rules of a column, and the words about
 what cannot be read (``rules``, ``readings``), dates and times (``times``), rows (``sift``).
 
-Nothing is rounded, cut or guessed: ``0x10`` is no number, ``1e999`` none that can be kept, 30 February no date.
+Nothing is rounded, cut or guessed: ``0x10`` is no number, ``1e999`` none that can be kept, 30 February no date. A text
+has no control characters but tabs and line ends, unless the column's own rules say what may stand in it.
 """
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -17,6 +18,7 @@ import pyarrow.compute as pc
 from mlops_assets.contract.model import Column, ColumnType, FileFormat
 from mlops_assets.stages import times
 from mlops_assets.stages.arrays import each, truths, where
+from mlops_assets.stages.delivery import BLANKS, LONGEST
 from mlops_assets.stages.rows import Truths
 from mlops_assets.stages.times import Doubt, in_utc, read_dates, read_times, said_zone
 
@@ -34,6 +36,8 @@ _EXACT = 2**53
 _MOST_DIGITS = 19
 _SPELLED = "is written in several ways in this batch; where leading zeros tell keys apart, declare a string"
 _INT = range(-(2**63), 2**63)
+_CONTROLS = "[\x01-\x08\x0b\x0c\x0e-\x1f\x7f-\x84\x86-\x9f]"
+"""Of Unicode's control characters all but NUL, which no rule lets in, tab, LF, CR and NEL."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,14 +54,14 @@ class Read:
 
 def read(column: Column, file_format: FileFormat, distinct: pa.Array) -> Read:
     """The distinct delivered values of a batch in the declared type."""
+    if file_format.strip and pa.types.is_string(distinct.type):
+        distinct = pc.utf8_trim(distinct, characters=BLANKS)
     delivered = _without_missing(column, file_format, distinct)
     doubts: list[Doubt] = []
     if pa.types.is_string(distinct.type):
         values = _FROM_TEXT[column.type](delivered, column, file_format)
         local = ~said_zone(delivered) if column.zone and column.format is None else np.ones(len(values), dtype=bool)
-        doubts += (
-            _spellings(column, delivered, values) if column.type == "int64" else times.doubts(column, delivered, values)
-        )
+        doubts += _DOUBTS.get(column.type, _none)(column, delivered, values)
     else:
         values = _from_type(column, delivered)
         local = np.full(len(values), pa.types.is_timestamp(distinct.type) and distinct.type.tz is None)
@@ -104,6 +108,26 @@ def _without_missing(column: Column, file_format: FileFormat, distinct: pa.Array
 # ---- texts
 
 
+def _none(_column: Column, _texts: pa.Array, _values: pa.Array) -> Iterator[Doubt]:
+    """No doubts."""
+    yield from ()
+
+
+def _odd_texts(column: Column, texts: pa.Array, _values: pa.Array) -> Iterator[Doubt]:
+    """Texts that are no values of a table: too long, or with letters that nobody can see."""
+    if pc.any(pc.greater(pc.binary_length(texts), LONGEST)).as_py():
+        long = truths(pc.greater(pc.utf8_length(texts), LONGEST))
+        if long.any():
+            yield Doubt(f"is longer than {LONGEST:,} characters", long)
+    if column.pattern is not None or column.values:
+        return
+    odd = truths(pc.match_substring_regex(texts, _CONTROLS))
+    if odd.any():
+        seen = (re.search(_CONTROLS, text) for text in texts.filter(pa.array(odd)).to_pylist())
+        hints = tuple(f"; its letter {one.start() + 1:,} is U+{ord(one[0]):04X}" for one in seen if one)
+        yield Doubt("holds a control character", odd, hints)
+
+
 def _strings(texts: pa.Array, _column: Column, _format: FileFormat) -> pa.Array:
     return where(texts, pc.invert(pc.match_substring(texts, "\0")))
 
@@ -147,18 +171,17 @@ def _without_groups(texts: pa.Array, column: Column, point: str = "") -> pa.Arra
     return pc.if_else(pc.fill_null(grouped, False), pc.replace_substring_regex(texts, signs, ""), texts)
 
 
-def _spellings(column: Column, texts: pa.Array, values: pa.Array) -> list[Doubt]:
+def _spellings(column: Column, texts: pa.Array, values: pa.Array) -> Iterator[Doubt]:
     """Keys that are one number in several spellings: nobody knows whether ``007`` and ``7`` are the same thing."""
     if "key" not in column.roles or "time" in column.roles:
-        return []
+        return
     odd = where(values, pc.match_substring_regex(texts, r"\A(\+|-?0[0-9]|-0)"))
     if odd.null_count == len(odd):
-        return []
+        return
     shared = pc.value_counts(where(values, pc.is_in(values, value_set=odd.drop_null())).drop_null())
     several = shared.field("values").filter(pc.greater(shared.field("counts"), 1))
-    if not len(several):
-        return []
-    return [Doubt(_SPELLED, truths(pc.and_(pc.is_valid(values), pc.is_in(values, value_set=several))))]
+    if len(several):
+        yield Doubt(_SPELLED, truths(pc.and_(pc.is_valid(values), pc.is_in(values, value_set=several))))
 
 
 def _truths(texts: pa.Array, _column: Column, _format: FileFormat) -> pa.Array:
@@ -182,6 +205,12 @@ _FROM_TEXT: Mapping[ColumnType, Callable[[pa.Array, Column, FileFormat], pa.Arra
     "boolean": _truths,
     "date": _dates,
     "timestamp": _times,
+}
+_DOUBTS: Mapping[ColumnType, Callable[[Column, pa.Array, pa.Array], Iterator[Doubt]]] = {
+    "string": _odd_texts,
+    "int64": _spellings,
+    "date": times.doubts,
+    "timestamp": times.doubts,
 }
 
 

@@ -19,6 +19,7 @@ import pyarrow.compute as pc
 from mlops_assets.contract.model import Contract, FileFormat, Source
 from mlops_assets.stages.archives import unpacked
 from mlops_assets.stages.delivery import (
+    LONGEST,
     Delivery,
     FileRows,
     check_columns,
@@ -29,7 +30,7 @@ from mlops_assets.stages.delivery import (
 from mlops_assets.stages.encodings import BOM, as_utf8
 from mlops_assets.stages.header import Header, read_header
 from mlops_assets.stages.records import Lines, Records, by_arrow, framed
-from mlops_assets.stages.scan import LONGEST, scan
+from mlops_assets.stages.scan import scan
 
 
 def read_delimited(contract: Contract, source: Source, delivery: Delivery) -> FileRows:

@@ -30,6 +30,7 @@ import pyarrow.compute as pc
 
 from mlops_assets.contract.model import Contract
 from mlops_assets.errors import RefusedError
+from mlops_assets.stages.learnable import unusual
 from mlops_assets.stages.made import Made
 from mlops_assets.stages.metrics import (
     METRICS,
@@ -186,7 +187,7 @@ def cautions(report: Mapping[str, Any]) -> tuple[str, ...]:
         "The intervals are about chance in drawing these test rows. They do not cover how different the next batch "
         "may be."
     )
-    told += [f"Feature “{name}” has no value in any training row: every model ignores it." for name in train["empty"]]
+    told += unusual(train)
     if train["unconverged"]:
         told.append(f"Not converged, and so perhaps worse than it could be: {', '.join(sorted(train['unconverged']))}.")
     return tuple(told)

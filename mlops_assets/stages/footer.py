@@ -20,6 +20,9 @@ _TAIL = 8
 """Bytes after the metadata: their length, and ``PAR1``."""
 _SCHEMA: Final = 2
 _ROW_GROUPS: Final = 4
+_ENCRYPTION: Final = 8
+_OPEN, _LOCKED = b"PAR1", b"PARE"
+"""What a file ends with whose metadata everybody can read, and one whose metadata is encrypted too."""
 _COLUMNS, _ROWS = 1, 3
 _META_DATA: Final = 3
 _PATH, _DATA_PAGE, _DICTIONARY_PAGE, _STATISTICS = 3, 9, 11, 12
@@ -45,20 +48,37 @@ class Chunk:
     most: bytes | None
 
 
-def chunks(data: bytes) -> Iterator[Chunk]:
-    """Every column of every row group, in the order of the groups.
+def encrypted(data: bytes) -> bool:
+    """Whether the file, or some columns of it, can be read with keys only.
 
     Raises:
         ValueError: the metadata is not what the format says.
     """
-    size = int.from_bytes(data[-_TAIL:-4], "little")
+    return data.endswith(_LOCKED) or (data.endswith(_OPEN) and _ENCRYPTION in _metadata(data))
+
+
+def chunks(data: bytes) -> Iterator[Chunk]:
+    """Every column of every row group that has rows, in the order of the groups.
+
+    Raises:
+        ValueError: the metadata is not what the format says.
+    """
+    metadata = _metadata(data)
     try:
-        metadata = _Reader(data, len(data) - _TAIL - size).struct()
         for element in metadata[_SCHEMA]:
             _check_descriptions(dict(element))
         for number, group in enumerate(metadata[_ROW_GROUPS]):
             for column in group[_COLUMNS]:
-                yield _chunk(data, number, group[_ROWS], column[_META_DATA])
+                if group[_ROWS]:
+                    yield _chunk(data, number, group[_ROWS], column[_META_DATA])
+    except (IndexError, KeyError, TypeError, struct.error) as error:
+        raise ValueError("its metadata cannot be read.") from error
+
+
+def _metadata(data: bytes) -> dict[int, Any]:
+    size = int.from_bytes(data[-_TAIL:-4], "little")
+    try:
+        return _Reader(data, len(data) - _TAIL - size).struct()
     except (IndexError, KeyError, TypeError, struct.error) as error:
         raise ValueError("its metadata cannot be read.") from error
 

@@ -160,6 +160,9 @@ def _totals(files: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     totals: dict[str, Any] = {
         name: sum(file[name] for file in files) for name in ("rows", "elsewhere", "bytes", "blank_lines", "unsplit")
     }
+    bare = {name for file in files for name in file.get("unverified_columns", ())}
+    if any("unverified_columns" in file for file in files):
+        totals["unverified_columns"] = sorted(bare)
     totals["final_newline"] = all(file["final_newline"] for file in files)
     totals["extra_columns"] = list(dict.fromkeys(name for file in files for name in file["extra_columns"]))
     return totals

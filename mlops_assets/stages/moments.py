@@ -42,13 +42,19 @@ def moments(event_time: EventTime, table: pa.Table) -> pa.Array:
 
 
 def raw_moments(source: Source, raw: pa.Table) -> pa.Array:
-    """The event time of each row of a raw table, timestamp[us]; null where there is none that can be read."""
+    """The event time of each row of a raw table, timestamp[us]; null where there is none that can be read.
+
+    Where the contract says the ``zone`` of the times they are times of that zone, as a supplier's days are.
+    """
     if source.event_time is None:
         return pa.nulls(raw.num_rows, _KIND)
     read = {}
     for name in source.event_time.columns:
         distinct, places = encode(raw[name])
         values, _ = typed(source.columns[name], source.format, distinct)
+        zone = source.columns[name].zone
+        if zone:
+            values = pc.local_timestamp(values.cast(pa.timestamp("us", "UTC")).cast(pa.timestamp("us", zone)))
         read[name] = values.take(pa.array(places))
     return moments(source.event_time, pa.table(read))
 

@@ -8,7 +8,7 @@ values are at least compared with the statistics that the file keeps of them.
 """
 
 import struct
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -16,7 +16,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from mlops_assets.contract.model import Contract, Source
+from mlops_assets.contract.model import ColumnType, Contract, Source
 from mlops_assets.errors import DeliveryError
 from mlops_assets.stages.cells import castable
 from mlops_assets.stages.delivery import (
@@ -29,8 +29,19 @@ from mlops_assets.stages.delivery import (
     read_bytes,
     refuse_foreign,
 )
-from mlops_assets.stages.footer import Chunk, chunks
+from mlops_assets.stages.footer import Chunk, chunks, encrypted
 
+_MOST_CELLS = 1 << 30
+"""Values that are read from one file: a file of a few bytes can say a thousand million times the same."""
+_WRITTEN_AS: Mapping[ColumnType, str] = {
+    "string": "text, which keeps every digit",
+    "int64": "whole numbers of 64 bits or fewer",
+    "float64": "floating-point or whole numbers",
+    "boolean": "booleans",
+    "date": "dates",
+    "timestamp": "timestamps",
+}
+"""What a type can be read from."""
 _INT64 = 8
 _FLOATS = {4: "<f", 8: "<d"}
 _DAYS = (-719_162, 2_932_896)
@@ -49,9 +60,15 @@ def read_parquet(contract: Contract, source: Source, delivery: Delivery) -> File
     refuse_foreign(delivery, source, data)
     wanted = list(source.columns)
     try:
+        if encrypted(data):
+            raise DeliveryError(
+                f"{delivery.name} is encrypted, and nobody has given a key for it. Ask for it without encryption; the "
+                f"way it comes can be protected instead."
+            )
         file = pq.ParquetFile(pa.BufferReader(data), page_checksum_verification=True)
         extra = check_columns(contract, source, delivery, file.schema_arrow.names)
         _check_types(contract, source, delivery, file.schema_arrow)
+        _check_size(delivery, file.metadata.num_rows, len(wanted))
         known = [chunk for chunk in chunks(data) if chunk.column in source.columns]
         unverified = list(dict.fromkeys(chunk.column for chunk in known if not chunk.checksum))
         _require_checksums(contract, source, delivery, unverified)
@@ -87,6 +104,14 @@ def read_parquet(contract: Contract, source: Source, delivery: Delivery) -> File
             "unverified_columns": unverified,
         },
     )
+
+
+def _check_size(delivery: Delivery, rows: int, columns: int) -> None:
+    if rows * columns > _MOST_CELLS:
+        raise DeliveryError(
+            f"{delivery.name} has {rows:,} rows of {columns:,} declared columns, {rows * columns:,} values, and at "
+            f"most {_MOST_CELLS:,} are read from one file. Ask for it in parts."
+        )
 
 
 def _require_checksums(contract: Contract, source: Source, delivery: Delivery, unverified: list[str]) -> None:
@@ -156,7 +181,7 @@ def _check_years(delivery: Delivery, table: pa.Table, names: list[str]) -> None:
 def _check_types(contract: Contract, source: Source, delivery: Delivery, schema: pa.Schema) -> None:
     wrong = [
         f"{delivery.name}: the column {name!r} holds {schema.field(name).type}, which cannot become {column.type}, as "
-        f"{contract.file}:{column.line} declares it."
+        f"{contract.file}:{column.line} declares it. Have it written as {_WRITTEN_AS[column.type]}."
         for name, column in source.columns.items()
         if not castable(_plain_type(schema.field(name).type), column.type)
     ]

@@ -6,7 +6,7 @@ What does not: reading values (``cells``, ``times``). Sensitive values are not s
 
 import re
 from collections.abc import Iterator
-from datetime import datetime
+from datetime import datetime, timedelta
 
 import numpy as np
 import pyarrow as pa
@@ -17,8 +17,8 @@ from mlops_assets.stages.arrays import truths
 from mlops_assets.stages.rows import Truths
 
 _WORTH = {
-    "date": r"\A[0-9]{1,4}[./-]?[0-9]{1,2}[./-]?[0-9]{1,4}\z",
-    "timestamp": r"\A[0-9]{1,4}[./-]?[0-9]{1,2}[./-]?[0-9]{1,4}([T ].*)?\z",
+    "date": r"\A[0-9]{1,4}[./-]?[0-9]{1,2}[./-]?[0-9]{1,4}([T ].*)?\z|\A[0-9]{9,13}\z",
+    "timestamp": r"\A[0-9]{1,4}[./-]?[0-9]{1,2}[./-]?[0-9]{1,4}([T ].*)?\z|\A[0-9]{9,13}\z",
     "float64": r"\A[+-]?[0-9]{1,3}(([.,' _][0-9]{3})*[.,][0-9]*|([.,' _][0-9]{3})+)\z|\A[+-]?[0-9]*,[0-9]+\z",
     "int64": r"\A[+-]?[0-9]{1,3}([.,' _][0-9]{3})+\z",
     "boolean": r"\A(?i:y|yes|n|no|t|f|on|off|x)\z",
@@ -26,12 +26,20 @@ _WORTH = {
 """Texts that something can be said of; the others cost nothing."""
 _NOTHING = r"\A([ \t\x{a0}]+|NA|N/A|#N/A|NaN|nan|null|NULL|None|[-?.])\z"
 """Words for no value that people use."""
+_PADDED = r"\A[ \t\x{a0}].*[^ \t\x{a0}]|[^ \t\x{a0}].*[ \t\x{a0}]\z"
+"""A text with blanks around it."""
 _DAY = re.compile(r"(?P<a>[0-9]{1,4})(?P<s>[./-])(?P<b>[0-9]{1,2})(?P=s)(?P<c>[0-9]{1,4})(?P<rest>([T ].*)?)")
 _OFFSET = re.compile(
     r"[0-9]{4}-[0-9]{2}-[0-9]{2}(?P<t>[T ])[0-9]{2}:[0-9]{2}(?P<s>:[0-9]{2})?(?P<f>\.[0-9]{1,6})?[+-].*"
 )
 _CLOCKS = ("", " %H:%M", " %H:%M:%S", "T%H:%M", "T%H:%M:%S", " %I:%M %p", " %I:%M:%S %p")
 _YEAR = 4
+_COUNTS = (
+    (range(5, 6), "days as Excel does", datetime(1899, 12, 30), timedelta(days=1)),  # noqa: DTZ001
+    (range(9, 11), "seconds since 1970", datetime(1970, 1, 1), timedelta(seconds=1)),  # noqa: DTZ001
+    (range(12, 14), "milliseconds since 1970", datetime(1970, 1, 1), timedelta(milliseconds=1)),  # noqa: DTZ001
+)
+"""How many digits a count of time has today, what it counts, and from when on."""
 
 
 def hints(column: Column, file_format: FileFormat, distinct: pa.Array, unreadable: Truths) -> pa.Array:
@@ -41,6 +49,10 @@ def hints(column: Column, file_format: FileFormat, distinct: pa.Array, unreadabl
     if pattern is None or not pa.types.is_string(distinct.type):
         return pa.array(found, pa.string())
     texts = distinct.filter(pa.array(unreadable))
+    if file_format.kind == "csv" and not file_format.strip:
+        found[truths(pc.match_substring_regex(texts, _PADDED))] = (
+            "; format: {strip: true} takes the blanks around it away"
+        )
     found[truths(pc.match_substring_regex(texts, _NOTHING))] = "; where it means no value, name it in 'missing'"
     for place in np.flatnonzero(truths(pc.match_substring_regex(texts, pattern))).tolist():
         text = texts[place].as_py()
@@ -61,11 +73,20 @@ def _time_hint(column: Column, text: str, *, hidden: bool) -> str:
         return f'; it says an offset from UTC: set format: "%Y-%m-%d{clock}"'
     found = list(_readings(text))
     if not found:
-        return ""
+        return _counted(text, hidden=hidden)
     shown = [pattern if hidden else f"{moment:%Y-%m-%d} ({pattern})" for pattern, moment in found]
     if len(found) == 1:
         return f'; it reads as {shown[0]}: set format: "{found[0][0]}"'
     return f"; it reads as {' or as '.join(shown)}: say which with 'format'"
+
+
+def _counted(text: str, *, hidden: bool) -> str:
+    """What a number may be that counts days or seconds."""
+    for digits, words, start, unit in _COUNTS:
+        if text.isdigit() and len(text) in digits:
+            meant = "" if hidden else f" and be {start + int(text) * unit:%Y-%m-%d %H:%M}"
+            return f"; it may count {words}{meant}: ask for a written time"
+    return ""
 
 
 def _readings(text: str) -> Iterator[tuple[str, datetime]]:

@@ -10,6 +10,7 @@ by one. It is imported by the first judgement, because a process that judges not
 """
 
 import re
+import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import lru_cache
@@ -126,7 +127,12 @@ def examined(schema: "SeriesSchema | DataFrameSchema", values: "pd.Series | pd.D
     from pandera.config import ValidationDepth, config_context
     from pandera.errors import SchemaErrors
 
-    with config_context(validation_enabled=True, validation_depth=ValidationDepth.SCHEMA_AND_DATA):
+    with (
+        config_context(validation_enabled=True, validation_depth=ValidationDepth.SCHEMA_AND_DATA),
+        warnings.catch_warnings(),
+    ):
+        # pandera puts the failures of all columns into one table, and pandas will type it otherwise some day
+        warnings.simplefilter("ignore", FutureWarning)
         try:
             schema.validate(values, lazy=True, inplace=True)
         except SchemaErrors as failed:

@@ -20,12 +20,13 @@ import pyarrow.compute as pc
 
 from mlops_assets.contract.model import Column, Source
 from mlops_assets.stages.arrays import truths
+from mlops_assets.stages.delivery import LONGEST
 from mlops_assets.stages.header import DELIMITERS, Header, dialect, quote_problem
 from mlops_assets.stages.records import Keeper, Lines, Records
 from mlops_assets.stages.rows import Ints, Truths
 
-LONGEST = 1_000_000
-"""Characters of a field; what is longer is a record that cannot be taken apart."""
+_MOST_FIELDS = 100_000
+"""Fields of a record beyond those that it should have."""
 _MOST_LINES = 1000
 """A record of more lines is an unclosed quote; it also bounds what one stray quote can cost."""
 _NUL = "the line holds a NUL byte"
@@ -88,11 +89,13 @@ def _look(source: Source, header: Header, lines: Lines) -> _Sight:
         outside = pc.replace_substring_regex(some, _quoted_cell(source, lines=False), "")
         fields[places] = pc.count_substring(outside, delimiter).to_numpy() + 1
         repeated[places] |= truths(pc.is_in(pc.replace_substring(some, quote, ""), value_set=headers))
+    # Taken apart one by one, so many fields would cost much more memory than the file.
+    endless = fields > width + _MOST_FIELDS
     # A byte order mark at the start of what Arrow is given would be dropped without a word.
     alone = truths(pc.greater(pc.binary_length(bare), LONGEST)) | truths(pc.starts_with(bare, "\ufeff")) | ~well
     nul = truths(pc.match_substring(bare, "\0"))
     lone = truths(pc.match_substring(bare, "\r")) & ~quoted
-    alone &= ~(blank | nul | lone | repeated)
+    alone &= ~(blank | nul | lone | repeated | endless)
     uneven = (fields != width) & ~(blank | nul | lone | repeated | alone)
     problems = np.full(len(bare), None, dtype=object)
     problems[uneven] = _widths(source, width, bare.filter(pa.array(uneven)), fields[uneven])

@@ -20,7 +20,7 @@ import pyarrow.compute as pc
 from mlops_assets.contract.model import Contract, Source
 from mlops_assets.contract.rules import conflict
 from mlops_assets.stages.admission import Overruled
-from mlops_assets.stages.delivery import FILE, LINE, PROBLEM
+from mlops_assets.stages.delivery import FILE, LINE, PROBLEM, place_word
 from mlops_assets.stages.refusals import QUARANTINE, Refusals
 from mlops_assets.stages.rows import Codes, Ints, Truths, again, codes, combine, encode, repeated
 from mlops_assets.stages.rules import Finding, Judged, judge, sentences
@@ -33,7 +33,8 @@ class Sifted:
     """The account of one source's batch: ``accepted`` + ``quarantined`` + ``duplicates`` are all its raw rows.
 
     ``facts`` are the counts, how many rows each reason met, and the place in ``quarantined`` of the ``first`` of them;
-    where people overruled reasons also the rows ``admitted`` in spite of each. Never a value.
+    where people overruled reasons also the rows ``admitted`` in spite of each; and the ``place`` that a row is named by
+    where it is no line. Never a value.
     """
 
     accepted: pa.Table
@@ -74,6 +75,8 @@ def sift(contract: Contract, source: Source, raw: pa.Table, batch: str) -> Sifte
         "reasons": refusals.counts(),
         "first": refusals.first(),
     }
+    if place_word(source) != "line":
+        facts["place"] = place_word(source)
     if overruled.rows:
         broken = {conflict(source): spared, **{f.label: rows for c in columns.values() for f, rows in c.findings()}}
         facts["admitted"] = overruled.account(broken, good)
@@ -211,7 +214,7 @@ def _tell_conflicts(source: Source, raw: pa.Table, conflicts: Ints, refusals: Re
     if not len(rows):
         return
     mine, theirs = (raw.select([FILE, LINE]).take(pa.array(which)) for which in (rows, conflicts[rows]))
-    where = pc.binary_join_element_wise("line", theirs[LINE].cast(pa.string()), " ")
+    where = pc.binary_join_element_wise(place_word(source), theirs[LINE].cast(pa.string()), " ")
     elsewhere = pc.binary_join_element_wise(where, theirs[FILE], " of ")
     where = pc.if_else(pc.equal(mine[FILE], theirs[FILE]), where, elsewhere)
     opening = f"{', '.join(source.key)}: the same key stands on "

@@ -17,6 +17,8 @@ from mlops_assets.stages.arrays import each, truths, where
 from mlops_assets.stages.rows import Truths
 
 MOMENT = pa.timestamp("us")
+_FIRST, _LAST = -62_135_596_800_000_000, 253_402_300_799_999_999
+"""Microseconds since 1970 of the first and the last moment of the years 1 to 9999."""
 _SIMPLE_FORMAT = re.compile(r"(?:[^%]|%[YmdHMS])*")
 _ZONED = r"(Z|\+00:00)\z"
 _FEW = 2
@@ -80,9 +82,11 @@ def in_utc(values: pa.Array, zone: str, local: Truths) -> tuple[pa.Array, list[D
         for which in ("earliest", "latest")
     )
     apart = pc.fill_null(pc.subtract(late, early).cast(pa.int64()), 0).to_numpy(zero_copy_only=False)
+    micros = early.cast(pa.int64()).fill_null(0).to_numpy(zero_copy_only=False)
+    outside = local & ((micros < _FIRST) | (micros > _LAST))
     # Arrow puts a time that never was just before or just after the hour that was left out.
     never, twice = local & (apart == 1), local & (apart > 1)
-    doubts = []
+    doubts = [Doubt("is outside of the years 1 to 9999 in UTC", outside)] if outside.any() else []
     if never.any():
         doubts.append(Doubt(f"never was in {zone}: the clocks were put forward", never))
     if twice.any():

@@ -14,14 +14,15 @@ A bundle is a plain dict of JSON values and scikit-learn estimators, so that it 
 - ``candidate``: the name of the model the release is about;
 - ``thresholds``: by name, the score from which a row is called positive, ``threshold`` the candidate's (binary only);
 - ``training``: what the fit saw: ``rows`` with an answer, ``no_answer`` rows left out, ``counts`` of each class and
-  ``base_rate``, or ``mean`` and ``deviation``; ``empty``: numeric features without any value; ``scores``: by model,
+  ``base_rate``, or ``mean`` and ``deviation``; ``empty``: features without any value, ``constant``: with a single one,
+  ``unique``: categories of which hardly two rows share one; ``scores``: by model,
   ``sampled``, ``unfinite``, ``distinct``, ``mean``; ``unconverged``: by model, what the solver said.
 
 Nothing in it depends on the number of threads, the process or the clock.
 """
 
 import warnings
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from difflib import get_close_matches
 from typing import Any, TypeAlias
@@ -32,6 +33,7 @@ import pyarrow.compute as pc
 
 from mlops_assets.contract.model import Candidate, Contract, Target
 from mlops_assets.errors import ContractError, RefusedError
+from mlops_assets.stages.learnable import odd_features, refuse_endless, refuse_enormous, refuse_nothing
 from mlops_assets.stages.metrics import Floats, Ints, Truths, threshold_for
 
 Bundle: TypeAlias = dict[str, Any]
@@ -58,7 +60,8 @@ def fit(
     does not call a baseline. The order of the rows is an input.
 
     Raises:
-        RefusedError: no row has an answer, a classifier would see one class only, or a feature's column is absent.
+        RefusedError: no row has an answer, all have the same one, a feature's column is absent or holds numbers that
+            cannot be computed with, or a model would need more memory than there is for one.
         ContractError: a setting that the estimator does not have, or does not accept.
     """
     truth, known, classes = _learn(contract, rows)
@@ -81,10 +84,13 @@ def fit(
             **_seen(contract, truth, classes),
             "no_answer": int((~known).sum()),
             "scores": {},
-            "empty": _empty(contract, fitted),
+            **odd_features({feature: _column(fitted, feature.name) for feature in contract.features}),
         },
     }
     inputs = matrix(bundle, fitted)
+    refuse_endless([(f"feature '{name}'", inputs[:, place]) for place, name in enumerate(bundle["features"])])
+    for model in models:
+        refuse_enormous(contract, model, bundle)
     sample = inputs[evenly(inputs.shape[0], SAMPLE)]
     unconverged: dict[str, str] = {}
     with steady(threads):
@@ -212,18 +218,12 @@ def _learn(contract: Contract, rows: pa.Table) -> tuple[Any, Truths, list[Any]]:
     if target.task == "regression":
         numbers = column.cast(pa.float64()).to_numpy()
         known = np.isfinite(numbers)
-        _enough(contract, int(known.sum()), rows.num_rows)
+        refuse_nothing(contract, rows.num_rows, int(known.sum()), len(np.unique(numbers[known])))
+        refuse_endless([(f"target '{target.name}'", numbers[known])])
         return numbers, known, []
     codes, values = _coded(column)
     known = codes >= 0
-    _enough(contract, int(known.sum()), rows.num_rows)
-    if len(values) < TWO:
-        message = (
-            f"All {int(known.sum()):,} training rows of {contract.name} that have an answer have the same one for "
-            f"'{target.name}': there is nothing to tell apart. Take more batches, or mend the target in "
-            f"{contract.file}."
-        )
-        raise RefusedError(message)
+    refuse_nothing(contract, rows.num_rows, int(known.sum()), len(values))
     if target.task == "multiclass":
         return codes, known, values
     if len(values) > TWO or target.positive not in values:
@@ -240,15 +240,6 @@ def _learn(contract: Contract, rows: pa.Table) -> tuple[Any, Truths, list[Any]]:
         raise ContractError(message)
     positive = values.index(target.positive)
     return codes == positive, known, [values[1 - positive], values[positive]]
-
-
-def _enough(contract: Contract, known: int, rows: int) -> None:
-    if not known:
-        message = (
-            f"None of the {rows:,} training rows of {contract.name} has an answer for '{contract.target.name}' "
-            f"({contract.target.expression}): nothing can be fitted. Look at that target's columns in 'cleaned'."
-        )
-        raise RefusedError(message)
 
 
 def _coded(column: pa.ChunkedArray) -> tuple[Ints, list[Any]]:
@@ -291,12 +282,6 @@ def _categories(contract: Contract, rows: pa.Table) -> dict[str, list[str]]:
         for feature in contract.features
         if feature.kind == "categorical"
     }
-
-
-def _empty(contract: Contract, rows: pa.Table) -> list[str]:
-    """Numeric features that no training row has a value of."""
-    numeric = [feature.name for feature in contract.features if feature.kind == "numeric"]
-    return [name for name in numeric if pc.all(_column(rows, name).is_null(nan_is_null=True)).as_py()]
 
 
 def _texts(column: pa.ChunkedArray) -> pa.ChunkedArray:
@@ -403,14 +388,3 @@ def _fitted(contract: Contract, model: Candidate, estimator: Any, inputs: Floats
         if warning.category is not ConvergenceWarning:
             warnings.warn_explicit(warning.message, warning.category, warning.filename, warning.lineno)
     return told[0] if told else None
-
-
-def unusual(training: Mapping[str, Any]) -> tuple[str, ...]:
-    """Sentences about a fit that a person should know of, from a bundle's ``training``."""
-    rows, left = training["rows"], training["no_answer"]
-    told = [f"{left:,} of {rows + left:,} training rows have no answer and were left out."] if left else []
-    told += [
-        f"Feature '{name}' has no value in any training row: every model ignores it." for name in training["empty"]
-    ]
-    told += [f"Model '{name}' did not converge: {said}" for name, said in training["unconverged"].items()]
-    return tuple(told)

@@ -360,3 +360,19 @@ def test_cat_answers_in_sentences(ask: Ask) -> None:
     )
     assert "shows nothing of 'visits/cleaned2'" in ask("cat", "visits/cleaned2", code=1)
     assert "shows no batch '9' of visits/cleaned" in ask("cat", f"{CLEANED}[9]", code=1)
+
+
+def test_no_value_commands_the_terminal(store: Store, ask: Ask) -> None:
+    odd = pa.table({"visit": ["v1", "v2"], "minutes": [1.5, 2.0], "note": ["\x1b[31mred", "x\u202ey\tz"]})
+    store.commit("main", "visits/raw/notes", "2024-01-01", "table", odd)
+    assert ask("cat", "visits/raw/notes").splitlines()[1:3] == [
+        r"v1     1.5      \x1b[31mred",
+        r"v2     2        x\u202ey\tz",
+    ]
+    changed = odd.set_column(2, "note", pa.array(["\x1b]0;title\x07", "x\u202ey\tz"]))
+    tag(store, "v2", "visits", "main", message="with notes")
+    store.commit("main", "visits/raw/notes", "2024-01-01", "table", changed)
+    told = ask("diff", "v2", "main", "--rows", "--key", "visit", "--asset", "visits/raw/notes")
+    assert r"\x1b[31mred" in told
+    assert r"\x1b]0;title\x07" in told
+    assert not {"\x1b", "\x07", "\u202e"} & set(told)

@@ -16,7 +16,7 @@ from mlops_assets.checks import declared
 from mlops_assets.contract.expectation_types import CONDITION, TYPES, UNFIT
 from mlops_assets.contract.expectations import RESERVED, name_of
 from mlops_assets.contract.load import load_contract
-from mlops_assets.contract.model import Contract, Sample
+from mlops_assets.contract.model import Contract, FileFormat, Sample
 from mlops_assets.errors import ContractError
 from mlops_assets_tests.datasets import write_contract
 
@@ -319,7 +319,10 @@ def test_nothing_is_expected_of_a_sample(tmp_path: Path) -> None:
 
 def test_the_reserved_names_are_those_of_the_checks(tmp_path: Path) -> None:
     contract = load(tmp_path, [])
-    assert {check.name for check in declared.own(contract, "raw/visits")} | {UP_TO_DATE.name} == RESERVED
+    visits = replace(contract.sources["visits"], format=FileFormat("parquet"))
+    parquet = replace(contract, sources={**contract.sources, "visits": visits})
+    names = {check.name for one in (contract, parquet) for check in declared.own(one, "raw/visits")}
+    assert names | {UP_TO_DATE.name} == RESERVED
 
 
 def test_the_types_are_those_of_the_library() -> None:

@@ -48,11 +48,12 @@ def told(folder: Path, form: str = "csv", **columns: str) -> str:
 def test_every_word_of_a_format(tmp_path: Path) -> None:
     form = (
         "{kind: csv, delimiter: tab, quote: none, encoding: latin-1, decimal: ',', missing: [NA], header: 3, "
-        "multiline: false, final_newline: required, archive: zip}"
+        "multiline: false, final_newline: required, archive: zip, strip: true, most_columns: 9}"
     )
     assert load(tmp_path, form).format == FileFormat(
-        "csv", "\t", "", "iso8859-1", ",", ("NA",), 3, multiline=False, final_newline="required", archive="zip"
-    )
+        "csv", "\t", "", "iso8859-1", ",", ("NA",), 3, multiline=False, final_newline="required", archive="zip",
+        strip=True, most_columns=9,
+    )  # fmt: skip
     assert load(tmp_path, "{kind: parquet, checksums: required}").format == FileFormat("parquet", checksums="required")
     assert load(tmp_path, "{kind: jsonl, archive: gzip}").format == FileFormat("jsonl", archive="gzip")
     assert load(tmp_path).format == FileFormat()
@@ -73,6 +74,10 @@ def test_how_a_columns_values_are_written(tmp_path: Path) -> None:
         ("{checksums: required}", "'checksums' goes with parquet only, not with csv."),
         ("{final_newline: maybe}", "'final_newline' cannot be 'maybe'"),
         ("{multiline: perhaps}", "'multiline' should be true or false"),
+        ("{encoding: utf-7}", "'encoding' is 'utf-7', an encoding nobody knows; try utf-8."),
+        ("{most_columns: 0}", "'most_columns' is 0; a file has at least one."),
+        ("{kind: jsonl, strip: true}", "'strip' goes with csv only, not with jsonl."),
+        ("{decimal: ',', quote: none}", "delimiter, quote and decimal sign cannot be the same letter."),
         ("{encoding: hex}", "'encoding' is 'hex', an encoding nobody knows; try utf-8."),
         ("{encoding: unicode_escape}", "'encoding' is 'unicode_escape', an encoding nobody knows; try utf-8."),
         ('{delimiter: "\\n"}', "'delimiter' should be one sign, like ';' or tab"),
@@ -91,7 +96,6 @@ def test_words_that_make_no_sense(tmp_path: Path, form: str, sentence: str) -> N
         ),
         ({"paid": "thousands: x"}, "'thousands' cannot be 'x'"),
         ({"paid": "thousands: '.'"}, "'thousands' cannot be '.', which is the decimal sign."),
-        ({"paid": "thousands: ','"}, "'thousands' cannot be ',', which is the delimiter."),
         ({"paid": "zone: UTC"}, "'zone' goes with timestamp, not with float64."),
         ({"sold": "zone: Berlin"}, "'zone' is 'Berlin'; write a zone like Europe/Berlin, America/New_York or UTC."),
         ({"sold": "zone: ../etc"}, "'zone' is '../etc'; write a zone like"),
@@ -101,3 +105,11 @@ def test_words_that_make_no_sense(tmp_path: Path, form: str, sentence: str) -> N
 )
 def test_words_about_values_that_make_no_sense(tmp_path: Path, columns: dict[str, str], sentence: str) -> None:
     assert sentence in told(tmp_path, **columns)
+
+
+def test_between_quotes_a_delimiter_is_a_letter_of_a_number(tmp_path: Path) -> None:
+    assert load(tmp_path, "{decimal: ','}").format.decimal == ","
+    assert load(tmp_path, paid="thousands: ','").columns["paid"].thousands == ","
+    assert "'thousands' cannot be ',', which is the delimiter." in told(
+        tmp_path, "{quote: none}", paid="thousands: ','"
+    )

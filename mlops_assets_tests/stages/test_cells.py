@@ -1,6 +1,7 @@
 """What texts become, what is told of those that do not, and that nothing is rounded or guessed."""
 
 from datetime import date
+from typing import Any
 
 import pyarrow as pa
 import pytest
@@ -8,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mlops_assets.contract.model import FileFormat
-from mlops_assets.stages.cells import castable, typed
+from mlops_assets.stages.cells import castable, read, typed
 from mlops_assets_tests.stages.build import at, column, judged, told
 
 
@@ -46,7 +47,11 @@ def test_what_is_read(kind: str, text: str, value: object) -> None:
     [
         ("int64", "0x10", "x: '0x10' is not a whole number"),
         ("int64", "1.0", "x: '1.0' is not a whole number"),
-        ("int64", " 1", "x: ' 1' is not a whole number"),
+        (
+            "int64",
+            " 1",
+            "x: ' 1' is not a whole number; format: {strip: true} takes the blanks around it away",
+        ),
         ("int64", "1\n", r"x: '1\n' is not a whole number"),
         ("int64", "٣", "x: '٣' is not a whole number"),
         ("int64", "9223372036854775808", "x: '9223372036854775808' does not fit in 64 bits"),
@@ -124,3 +129,51 @@ def test_which_types_may_become_which() -> None:
     assert not castable(pa.int64(), "string")
     assert not castable(pa.bool_(), "int64")
     assert not castable(pa.decimal128(5, 2), "float64")
+
+
+@pytest.mark.parametrize("letter", ["\x01", "\x07", "\x0b", "\x0c", "\x1a", "\x1b", "\x1f", "\x7f", "\x80", "\x9b"])
+def test_a_control_character_is_no_part_of_a_text(letter: str) -> None:
+    assert told("string", f"ab{letter}c") == (
+        f"x: {f'ab{letter}c'!r} holds a control character; its letter 3 is U+{ord(letter):04X}"
+    )
+    assert told("string", f"ab{letter}c", roles=frozenset({"sensitive"})) == "x: a value holds a control character"
+
+
+def test_what_may_stand_in_a_text_is_said_by_its_own_rules() -> None:
+    for text in ("a\tb", "a\r\nb", "\x85", "\u200d", "\ufeff"):
+        assert judged("string", text) == ([text], [])
+    assert judged("string", "\x1b[31m", pattern="(?s).*") == (["\x1b[31m"], [])
+    assert judged("string", "\x1b", values=("\x1b", "a")) == (["\x1b"], [])
+    assert told("string", "a\0b", pattern="(?s).*") == r"x: 'a\x00b' holds a NUL character"
+
+
+def test_a_text_has_a_million_letters_at_most() -> None:
+    assert judged("string", "é" * 1_000_000)[1] == []
+    assert told("string", "é" * 1_000_001) == f"x: '{'é' * 39}…' is longer than 1,000,000 characters"
+
+
+@pytest.mark.parametrize(
+    ("kind", "text", "value"),
+    [
+        ("string", " north\t", "north"),
+        ("string", "  ", None),
+        ("int64", " 7 ", 7),
+        ("float64", "\u00a01.5", 1.5),
+        ("boolean", "true ", True),
+        ("date", " 2024-01-05", date(2024, 1, 5)),
+        ("string", " NA ", None),
+        ("string", "a b", "a b"),
+    ],
+)
+def test_blanks_around_a_value_where_they_mean_nothing(kind: Any, text: str, value: object) -> None:
+    stripped = FileFormat(missing=("", "NA"), strip=True)
+    assert read(column("x", kind), stripped, pa.array([text])).values.to_pylist() == [value]
+    bare = read(column("x", kind), FileFormat(missing=("", "NA")), pa.array([text]))
+    assert bare.values[0].as_py() == (text if kind == "string" else None)
+
+
+def test_blanks_are_told_where_they_keep_a_value_from_being_read() -> None:
+    advice = "; format: {strip: true} takes the blanks around it away"
+    assert told("float64", " 1.5") == f"x: ' 1.5' is not a number{advice}"
+    assert told("boolean", "true ") == f"x: 'true ' is not true or false{advice}"
+    assert told("float64", " ") == "x: ' ' is not a number; where it means no value, name it in 'missing'"

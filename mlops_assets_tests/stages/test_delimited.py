@@ -2,6 +2,8 @@
 
 import csv
 import io
+import subprocess
+import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -12,6 +14,7 @@ from hypothesis import strategies as st
 from mlops_assets.contract.model import FileFormat, Source
 from mlops_assets.errors import DeliveryError
 from mlops_assets.stages import delimited, records
+from mlops_assets.stages import scan as scanning
 from mlops_assets_tests.stages.build import HEADER, ROWS, column, csv_text, read, source
 
 SIMPLE = settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
@@ -150,6 +153,45 @@ def test_a_very_long_quoted_field_is_refused_not_cut(tmp_path: Path) -> None:
     assert csv.field_size_limit() == limit
 
 
+@pytest.mark.parametrize("quote", ["", '"'])
+def test_a_record_of_very_many_fields_is_counted_and_not_taken_apart(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, quote: str
+) -> None:
+    monkeypatch.setattr(scanning, "_MOST_FIELDS", 1_000)
+    read_alone: list[int] = []
+
+    def alone(_: object, place: int) -> int:
+        read_alone.append(place)
+        return place + 1
+
+    monkeypatch.setattr(scanning._Reader, "read", alone)
+    row = f"{quote}{'a,' * 700_000}"
+    made = read(tmp_path, csv_text(ROWS[0], row, ROWS[1]))
+    assert made.value["_problem"].to_pylist() == [None, "the line has 700001 fields where the header has 5", None]
+    assert read_alone == []
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("line", ["'a,' * (SIZE // 2)", "'x' * SIZE", "'\"' + 'x' * SIZE"])
+def test_the_memory_for_one_endless_line_is_bounded(tmp_path: Path, line: str) -> None:
+    """Taken apart by Python, sixty million bytes of it would be five thousand million in memory."""
+    size = 60_000_000
+    (tmp_path / "big.csv").write_text(csv_text(ROWS[0], eval(line, {"SIZE": size}), ROWS[1]))  # noqa: S307
+    code = (
+        "import resource, sys, pathlib\n"
+        "from mlops_assets.stages.ingest import Delivery, read_source\n"
+        "from mlops_assets_tests.stages.build import contract, source\n"
+        "made = read_source(contract(), source(), [Delivery('big.csv', pathlib.Path(sys.argv[1]))], '2024-01')\n"
+        "print(made.facts['rows'], made.facts['unsplit'], resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code, str(tmp_path / "big.csv")], capture_output=True, text=True, check=True
+    )
+    rows, unsplit, peak = map(int, done.stdout.split())
+    assert (rows, unsplit) == (3, 1)
+    assert peak < 12 * size
+
+
 def test_a_long_field_is_read_alike_in_a_clean_and_in_a_damaged_file(tmp_path: Path) -> None:
     long = "x" * 900_000
     for more in ((), ("ragged",)):
@@ -209,6 +251,7 @@ def test_an_empty_file(tmp_path: Path) -> None:
         "landing/sales_2024-01.csv is empty (0 bytes). Ask for it again, or take it away."
     )
     assert "is empty (3 bytes, all blank)" in refusal(tmp_path, b"\n\n ")
+    assert "is empty (4,096 bytes, all blank or NUL)" in refusal(tmp_path, bytes(4_096))
 
 
 def test_a_file_that_is_not_there(tmp_path: Path) -> None:
@@ -279,7 +322,27 @@ def test_an_html_page(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("start", "what"),
-    [(b"\x1f\x8b\x08", "a gzip archive"), (b"PK\x03\x04", "an Excel workbook"), (b"%PDF-1.7", "a PDF document")],
+    [
+        (b"\x1f\x8b\x08", "a gzip archive"),
+        (b"PK\x03\x04", "an Excel workbook"),
+        (b"PK\x05\x06", "a zip archive without any file"),
+        (b"%PDF-1.7", "a PDF document"),
+        (b"{\\rtf1", "a text document (RTF)"),
+        (b"BZh9", "a bzip2 archive, not csv. Unpack it first."),
+        (b"\xfd7zXZ\0", "an xz archive"),
+        (b"\x28\xb5\x2f\xfd", "a zstd archive"),
+        (b"7z\xbc\xaf\x27\x1c", "a 7-Zip archive"),
+        (b"Rar!\x1a\x07\x01", "a RAR archive"),
+        (b"a.csv".ljust(257, b"\0") + b"ustar", "a tar archive"),
+        (b"SQLite format 3\0", "an SQLite database"),
+        (b"ARROW1\0\0", "an Arrow or Feather file, not csv. Export the table in the declared format."),
+        (b"Obj\x01", "an Avro file"),
+        (b"\x89HDF\r\n", "an HDF5 file"),
+        (b"\x80\x04\x95", "a pickle of Python"),
+        (b"\x89PNG\r\n", "a picture"),
+        (b"<div>502 Bad Gateway", "an HTML or XML page"),
+        (b"<!-- log in -->", "an HTML or XML page"),
+    ],
 )
 def test_other_kinds_of_file(tmp_path: Path, start: bytes, what: str) -> None:
     assert what in refusal(tmp_path, start + b"\0\xff" * 40)

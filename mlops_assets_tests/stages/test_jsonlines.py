@@ -8,7 +8,7 @@ import pytest
 
 from mlops_assets.contract.model import FileFormat
 from mlops_assets.errors import DeliveryError
-from mlops_assets_tests.stages.build import read, sifted, source
+from mlops_assets_tests.stages.build import column, read, sifted, source
 
 TABLE = replace(source(), format=FileFormat("jsonl"))
 ROW = {"id": 1, "day": "2024-01-05", "shop": "north", "price": 1.5, "paid": None}
@@ -84,3 +84,9 @@ def test_what_cannot_be_read(tmp_path: Path, data: str | bytes, told: str) -> No
     with pytest.raises(DeliveryError) as caught:
         read(tmp_path, data, TABLE)
     assert told in str(caught.value)
+
+
+def test_an_endless_text_is_quarantined(tmp_path: Path) -> None:
+    table = source(column("id", "string"), key=(), format=FileFormat("jsonl"))
+    found = sifted(tmp_path, json.dumps({"id": "x" * 1_000_001}) + '\n{"id": "1"}\n', table)
+    assert found.quarantined["reasons"].to_pylist() == [[f"id: '{'x' * 39}…' is longer than 1,000,000 characters"]]

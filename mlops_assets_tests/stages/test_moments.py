@@ -1,9 +1,11 @@
 """Event times of rows, and the batches they belong to."""
 
-from datetime import date, datetime
+from datetime import UTC, date, datetime
+from zoneinfo import ZoneInfo
 
 import numpy as np
 import pyarrow as pa
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -55,3 +57,29 @@ def test_rows_go_to_the_batch_that_the_calendar_says(days: list[date | None], ca
     first = calendar.window(calendar.start or "")[0].date()
     assert found == [None if day is None or day < first else calendar.key(day) for day in days]
     assert list(keys) == calendar.sort(set(keys))
+
+
+@pytest.mark.parametrize(
+    ("times", "batch"),
+    [
+        (("2024-07-05T00:00", "2024-07-05T23:59"), "2024-07-05"),
+        (("2024-03-31T00:00", "2024-03-31T01:59", "2024-03-31T03:00", "2024-03-31T23:59"), "2024-03-31"),
+        (("2024-10-27T00:00", "2024-10-27T00:30Z", "2024-10-27T01:30Z", "2024-10-27T23:59"), "2024-10-27"),
+    ],
+)
+def test_batches_are_days_of_the_declared_zone(times: tuple[str, ...], batch: str) -> None:
+    """On a summer's day, and on the days on which the clocks are put forward and back."""
+    sold = source(
+        column("id", "int64"), column("day", "timestamp", zone="Europe/Berlin"), event_time=EventTime(("day",))
+    )
+    raw = pa.table({"id": [str(n) for n in range(len(times))], "day": list(times)})
+    found = raw_moments(sold, raw)
+    places, keys = batch_of(Calendar("daily", "2024-01-01"), found)
+    assert ([*keys], set(places.tolist())) == ([batch], {0})
+    local = [datetime.fromisoformat(each) if "Z" not in each else in_berlin(each.removesuffix("Z")) for each in times]
+    assert found.to_pylist() == local
+
+
+def in_berlin(text: str) -> datetime:
+    """A moment of UTC as Berlin's clocks showed it."""
+    return datetime.fromisoformat(text).replace(tzinfo=UTC).astimezone(ZoneInfo("Europe/Berlin")).replace(tzinfo=None)

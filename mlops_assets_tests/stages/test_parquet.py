@@ -1,15 +1,20 @@
 """Parquet files: delivered types, values that would change, damage."""
 
+import base64
 from dataclasses import replace
-from datetime import UTC, date, datetime
+from datetime import UTC, date, datetime, time, timedelta
+from decimal import Decimal
 from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.parquet as pq
+import pyarrow.parquet.encryption as pe
 import pytest
 
 from mlops_assets.contract.model import FileFormat, Source
 from mlops_assets.errors import DeliveryError
+from mlops_assets.stages import parquet
+from mlops_assets.stages.clean import examples
 from mlops_assets_tests.stages.build import at, column, contract, read, sifted, source
 from mlops_assets_tests.stages.corpus.make import flipped
 
@@ -107,6 +112,9 @@ def test_types_that_can_never_fit(tmp_path: Path) -> None:
         (lambda _: b"id,day\n1,2\n", "is damaged or no Parquet file"),
         (lambda _: b"", "is empty"),
         (lambda _: b"<html>", "is an HTML or XML page, not parquet"),
+        (lambda data: data[:-8] + (99_999_999).to_bytes(4, "little") + b"PAR1", "is damaged or no Parquet file"),
+        (lambda _: b"PAR1PAR1", "is damaged or no Parquet file"),
+        (lambda data: b"PARE" + data[4:-4] + b"PARE", "is encrypted, and nobody has given a key for it"),
     ],
 )
 def test_damage(tmp_path: Path, change: object, told: str) -> None:
@@ -200,3 +208,103 @@ def test_days_that_no_calendar_has(tmp_path: Path) -> None:
         data = bytes_of({**GOOD, "day": whole.cast(kind)}, tmp_path)
         with pytest.raises(DeliveryError, match=r"row 2: the column 'day' holds a (date|time) outside the years 1 to"):
             read(tmp_path, data, TABLE)
+
+
+class _Keys(pe.KmsClient):  # type: ignore[misc]
+    """Keys that everybody knows."""
+
+    def wrap_key(self, key_bytes: bytes, master_key_identifier: str) -> bytes:  # noqa: ARG002
+        return base64.b64encode(key_bytes)
+
+    def unwrap_key(self, wrapped_key: bytes, master_key_identifier: str) -> bytes:  # noqa: ARG002
+        return base64.b64decode(wrapped_key)
+
+
+@pytest.mark.parametrize("plain_footer", [True, False])
+def test_an_encrypted_file(tmp_path: Path, plain_footer: bool) -> None:
+    factory = pe.CryptoFactory(lambda _: _Keys())
+    how = pe.EncryptionConfiguration(footer_key="a", column_keys={"b": ["paid"]}, plaintext_footer=plain_footer)
+    properties = factory.file_encryption_properties(pe.KmsConnectionConfig(), how)
+    table = pa.table(GOOD)
+    with pq.ParquetWriter(tmp_path / "locked.parquet", table.schema, encryption_properties=properties) as writer:
+        writer.write_table(table)
+    with pytest.raises(DeliveryError) as caught:
+        read(tmp_path, (tmp_path / "locked.parquet").read_bytes(), TABLE)
+    assert str(caught.value) == (
+        "landing/sales_2024-01.csv is encrypted, and nobody has given a key for it. Ask for it without encryption; the "
+        "way it comes can be protected instead."
+    )
+
+
+def test_a_file_without_rows_is_sound(tmp_path: Path) -> None:
+    pq.write_table(pa.table(GOOD).slice(0, 0), tmp_path / "none.parquet")
+    made = read(tmp_path, (tmp_path / "none.parquet").read_bytes(), TABLE)
+    assert (made.value.num_rows, made.facts["rows"]) == (0, 0)
+
+
+@pytest.mark.parametrize(
+    ("name", "values", "kind", "advice"),
+    [
+        ("price", pa.array([Decimal("1.25"), None]), "decimal128(3, 2)", "floating-point or whole numbers"),
+        ("paid", pa.array([Decimal(1), None], pa.decimal256(50, 0)), "decimal256(50, 0)", "whole numbers of 64 bits"),
+        ("paid", pa.array([{"a": 1}, None]), "struct<a: int64>", "whole numbers of 64 bits or fewer"),
+        ("paid", pa.array([[("a", 1)], None], pa.map_(pa.string(), pa.int64())), "map<string, int64", "whole numbers"),
+        ("shop", pa.array([["a"], None]), "list<element: string>", "text, which keeps every digit"),
+        ("shop", pa.array([b"\xff", None]), "binary", "text, which keeps every digit"),
+        ("shop", pa.array([7, 8]), "int64", "text, which keeps every digit"),
+        ("day", pa.array([time(1), None]), "time64[us]", "dates"),
+        ("day", pa.array([timedelta(1), None]), "duration[us]", "dates"),
+    ],
+)
+def test_types_that_are_not_read_are_named_with_their_column(
+    tmp_path: Path, name: str, values: pa.Array, kind: str, advice: str
+) -> None:
+    with pytest.raises(DeliveryError) as caught:
+        read(tmp_path, bytes_of({**GOOD, name: values}, tmp_path), TABLE)
+    (said,) = caught.value.sentences
+    assert said.startswith(f"landing/sales_2024-01.csv: the column '{name}' holds {kind}")
+    assert f"as data/shop/dataset.yaml:0 declares it. Have it written as {advice}" in said
+
+
+def test_int96_and_many_dictionary_values_are_read(tmp_path: Path) -> None:
+    table = replace(TABLE, columns={**TABLE.columns, "day": column("day", "timestamp")})
+    moments = pa.array([at("2024-01-05T10:00:00"), at("2024-01-06T11:30:00")])
+    pq.write_table(pa.table({**GOOD, "day": moments}), tmp_path / "old.parquet", use_deprecated_int96_timestamps=True)
+    found = sifted(tmp_path, (tmp_path / "old.parquet").read_bytes(), table)
+    assert found.accepted["day"].to_pylist() == moments.to_pylist()
+    rows = 100_000
+    names = pa.array([f"shop {n}" for n in range(rows)])
+    many = {"id": pa.array(range(rows)), "shop": names.dictionary_encode()}
+    wide = source(column("id", "int64", nullable=False), column("shop", "string"), format=FileFormat("parquet"))
+    assert sifted(tmp_path, bytes_of(many, tmp_path), wide).accepted["shop"].to_pylist() == names.to_pylist()
+
+
+def test_a_few_bytes_that_say_very_much(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(parquet, "_MOST_CELLS", 49_999)
+    data = bytes_of({name: pa.concat_arrays([values] * 5_000) for name, values in GOOD.items()}, tmp_path)
+    with pytest.raises(DeliveryError) as caught:
+        read(tmp_path, data, TABLE)
+    assert str(caught.value) == (
+        "landing/sales_2024-01.csv has 10,000 rows of 5 declared columns, 50,000 values, and at most 49,999 are read "
+        "from one file. Ask for it in parts."
+    )
+
+
+def test_a_refused_row_is_called_a_row(tmp_path: Path) -> None:
+    data = bytes_of({**GOOD, "id": pa.array([1, 1]), "shop": pa.array(["a", "b"])}, tmp_path)
+    wide = replace(TABLE, columns={**TABLE.columns, "shop": column("shop", "string")})
+    account = sifted(tmp_path, data, wide)
+    assert examples({"sales": account}) == [
+        "landing/sales_2024-01.csv row 1: id: the same key stands on row 2 with other values.",
+        "landing/sales_2024-01.csv row 2: id: the same key stands on row 1 with other values.",
+    ]
+
+
+def test_texts_keep_to_the_same_rules_as_in_csv(tmp_path: Path) -> None:
+    texts = pa.array(["a\x1b[31mb", "x" * 1_000_001])
+    wide = replace(TABLE, columns={**TABLE.columns, "shop": column("shop", "string")})
+    found = sifted(tmp_path, bytes_of({**GOOD, "shop": texts}, tmp_path), wide).quarantined["reasons"].to_pylist()
+    assert found == [
+        [r"shop: 'a\x1b[31mb' holds a control character; its letter 2 is U+001B"],
+        [f"shop: '{'x' * 39}…' is longer than 1,000,000 characters"],
+    ]

@@ -225,3 +225,18 @@ def test_what_is_accepted_does_not_depend_on_order(tmp_path: Path, order: tuple[
     rows = [*ROWS, "2,2024-01-06,south,9,0"]
     found = sifted(tmp_path, csv_text(*(rows[place] for place in (*order, 3))))
     assert sorted(found.accepted["id"].to_pylist()) == [1, 3]
+
+
+@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    st.lists(
+        st.from_regex(r"0{0,3}[0-9]{1,40}(\.0)?|[A-Z]{0,3}-?0[0-9]{0,9}|NA|None|Nan|null|1e[0-9]{1,3}", fullmatch=True),
+        unique=True,
+    )
+)
+def test_every_id_comes_back_letter_for_letter(tmp_path: Path, ids: list[str]) -> None:
+    """Leading zeros, decimal points, more digits than any number holds, and words that mean no value elsewhere."""
+    data = "".join(f"{each}\n" for each in ("id", *ids))
+    table = source(column("id", "string", nullable=False, roles=frozenset({"key"})))
+    found = sifted(tmp_path, data, table).accepted["id"].to_pylist()
+    assert "".join(f"{each}\n" for each in ("id", *found)) == data

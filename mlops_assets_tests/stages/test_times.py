@@ -205,3 +205,28 @@ def test_words_that_may_mean_no_value(kind: str, text: str) -> None:
 
 def test_yes_and_no_are_texts() -> None:
     assert told("boolean", "Yes") == "x: 'Yes' is not true or false; declare a string with the two 'values'"
+
+
+@pytest.mark.parametrize(
+    ("kind", "text", "hint"),
+    [
+        ("date", "45296", "days as Excel does and be 2024-01-05 00:00"),
+        ("date", "1704412800", "seconds since 1970 and be 2024-01-05 00:00"),
+        ("timestamp", "1704449045", "seconds since 1970 and be 2024-01-05 10:04"),
+        ("timestamp", "1704449045123", "milliseconds since 1970 and be 2024-01-05 10:04"),
+    ],
+)
+def test_a_number_that_may_count_time_is_refused_with_what_it_may_be(kind: str, text: str, hint: str) -> None:
+    assert told(kind, text).endswith(f"; it may count {hint}: ask for a written time")
+    assert "2024" not in told(kind, text, roles=frozenset({"sensitive"})).replace("YYYY", "")
+
+
+@pytest.mark.parametrize(
+    ("zone", "text"),
+    [("Europe/Berlin", "0001-01-01T00:30:00"), ("America/New_York", "9999-12-31T23:59:59"), ("UTC", None)],
+)
+def test_a_time_whose_utc_no_calendar_has(zone: str, text: str | None) -> None:
+    if text is not None:
+        assert told("timestamp", text, zone=zone) == f"x: '{text}' is outside of the years 1 to 9999 in UTC"
+    for known in ("0001-01-02T00:00:00", "9999-12-30T00:00:00"):
+        assert judged("timestamp", known, zone=zone)[1] == []

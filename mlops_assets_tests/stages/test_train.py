@@ -12,7 +12,8 @@ import pytest
 
 from mlops_assets.contract.model import Candidate, Evaluation, Feature, Target, Task
 from mlops_assets.errors import ContractError, RefusedError
-from mlops_assets.stages.train import answers, evenly, fit, matrix, score, unusual
+from mlops_assets.stages.learnable import unusual
+from mlops_assets.stages.train import answers, evenly, fit, matrix, score
 from mlops_assets.store.digest import estimator_digest
 from mlops_assets_tests.stages.learn import FOREST, LINEAR, PRIOR, TREES, answered, contract, rows
 
@@ -106,7 +107,7 @@ def test_an_empty_feature_and_only_one_sort_of_feature_can_be_fitted() -> None:
     bundle = fit(contract(), empty, ALL)
     for name in bundle["models"]:
         np.testing.assert_array_equal(score(bundle, name, empty), score(bundle, name, table))
-    assert unusual(bundle["training"])[1] == "Feature 'noise' has no value in any training row: every model ignores it."
+    assert unusual(bundle["training"])[1] == "Feature “noise” has no value in any training row: every model ignores it."
     for kept in ((Feature("size", "numeric"),), (Feature("shop", "categorical"),)):
         bundle = fit(contract(features=kept), table, ALL)
         assert np.isfinite(score(bundle, "linear", table)).all()
@@ -268,4 +269,4 @@ def test_a_solver_that_does_not_converge_is_told() -> None:
     bundle = fit(contract(), rows(), (replace(LINEAR, settings={"max_iter": 1, "solver": "lbfgs"}),))
     (said,) = bundle["training"]["unconverged"].values()
     assert said.startswith("lbfgs failed to converge")
-    assert unusual(bundle["training"])[1].startswith("Model 'linear' did not converge: lbfgs failed to converge")
+    assert bundle["training"]["unconverged"]["linear"].startswith("lbfgs failed to converge")
