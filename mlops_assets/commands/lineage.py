@@ -260,9 +260,10 @@ def _impact_lines(found: "Impact", *, everything: bool) -> Iterator[str]:
     yield found.name
     if found.kind == "file":
         yield from _aligned([_file(item) for item in found.files[:_FILES]], right={1})
-    for place in found.targets[: None if everything else _LINES] if found.kind == "file" else ():
-        version = found.versions[place]
-        yield f"  read into {version} {short(version.version)}{'' if version.accepted else ', refused'}"
+    read = [found.versions[place] for place in found.targets] if found.kind == "file" else []
+    # judged again, a version has another record
+    into = dict.fromkeys(f"{each} {short(each.version)}{'' if each.accepted else ', refused'}" for each in read)
+    yield from (f"  read into {each}" for each in list(into)[: None if everything else _LINES])
     yield from found.notes
     standing = len(found.standing)
     if not standing:

@@ -24,7 +24,7 @@ _MOST_MEMBERS = 3
 _MOST_REASONS = 6
 _MOST_READ = 2000
 _TITLES = {"stale": "Stale", "refused": "Refused", "blocked": "Cannot be made", "waiting": "Waits"}
-_NAMED = "a dataset, an asset such as flights/cleaned, or one of its partitions: flights/cleaned@2013-03"
+_NAMED = "a dataset, an asset such as flights/cleaned, or one of its partitions: flights/cleaned[2013-03]"
 
 
 def add(commands: Commands) -> None:
@@ -234,7 +234,7 @@ def _answers(plan: "Plan", asked: _Asked, limit: int) -> "Iterator[Explanation |
         asked = asked._replace(batch=only)
     batch = str(asked.batch)
     if stage.scope == "reference" and batch != graph.whole:
-        raise UserError(f"{graph.asset(stage.name)} has no partitions; leave @{batch} away.")
+        raise UserError(f"{graph.asset(stage.name)} has no partitions; leave [{batch}] away.")
     if stage.scope != "reference":
         plan.calendar.check(batch)
     yield Staleness(plan, limit).in_full(stage, batch)

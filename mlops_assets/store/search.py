@@ -113,7 +113,9 @@ class Search:
             for manifest in [item for item in self.manifests.values() if item.asset == asset]:
                 if not self.people.in_table(manifest) and self._in_place(manifest):
                     for item in manifest.inputs:
-                        if item.asset == self.aligned[asset] and item.manifest:
+                        # a batch that is only looked back at has rows of its own
+                        own = item.asset == self.aligned[asset] and item.partition == manifest.batch
+                        if own and item.manifest:
                             self._follow_one(manifest, item.manifest)
 
     def _distance(self, asset: str) -> int:

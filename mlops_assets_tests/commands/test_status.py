@@ -224,7 +224,7 @@ def test_what_was_not_looked_at_is_said(shop: Shop) -> None:
         (["visits/model"], "visits has no stage 'model'; it has: raw/visits, raw/shops,"),
         (["visits@2024-01-01"], "'visits@2024-01-01' names a partition of no asset; write a dataset, an asset such as"),
         (["visits/cleaned@yesterday"], "'yesterday' is not a day"),
-        (["visits/raw/shops@2024-01-01"], "visits/raw/shops has no partitions; leave @2024-01-01 away."),
+        (["visits/raw/shops@2024-01-01"], "visits/raw/shops has no partitions; leave [2024-01-01] away."),
         (["visits", "--limit", "0"], "--limit is the number of records to read at most: 1 or more."),
     ],
 )

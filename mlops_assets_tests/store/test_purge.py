@@ -249,6 +249,17 @@ def test_rows_are_followed_from_table_to_table(store: Store) -> None:
         erase(store, aligned={SPLITS: SPLITS})
 
 
+def test_rows_that_only_look_back_at_a_person_stay_and_are_told(store: Store) -> None:
+    before = commit(store, CLEANED, "2024-01", pa.table({"person": [KEY, 1]}))
+    own = commit(store, CLEANED, "2024-02", pa.table({"person": [2, 3]}))
+    commit(store, SPLITS, "2024-02", pa.table({"bucket": [7, 8]}), own, before)
+    plan = erase(store)
+    assert plan.doubts == ()
+    assert [(item.asset, item.batch) for item in plan.derived] == [(SPLITS, "2024-02")]
+    assert value(store, "main", SPLITS, "2024-02")["bucket"].to_pylist() == [7, 8]
+    assert value(store, "main", CLEANED, "2024-01")["person"].to_pylist() == [1]
+
+
 def test_keys_of_several_columns_and_of_every_type(store: Store) -> None:
     table = pa.table(
         {
