@@ -20,6 +20,7 @@ from mlops_assets.commands import (
     deliveries,
     doors,
     lineage,
+    online,
     pipeline,
     profile,
     questions,
@@ -31,7 +32,21 @@ from mlops_assets.commands import (
 from mlops_assets.errors import UserError
 from mlops_assets.home import Home
 
-_ROOMS = (pipeline, status, deliveries, branches, snapshots, questions, lineage, remotes, care, doors, sql, profile)
+_ROOMS = (
+    pipeline,
+    status,
+    deliveries,
+    branches,
+    snapshots,
+    questions,
+    lineage,
+    remotes,
+    care,
+    doors,
+    sql,
+    profile,
+    online,
+)
 
 _MAY_BE_EMPTY = {"-m", "--message", "--reason"}
 

@@ -142,6 +142,11 @@ class Home:
         return self.root / f"reports{self._of_branch}"
 
     @property
+    def online(self) -> Path:
+        """The past of each entity as serving looks it up, a file for each dataset and branch; made from the store."""
+        return self.root / "online"
+
+    @property
     def _of_branch(self) -> str:
         """What the folders of a branch other than main end in, without the ``%`` that a database's URL would decode."""
         return "" if self.branch == "main" else f"-{segment(self.branch).replace('%', '~')}"

@@ -75,9 +75,9 @@ def test_batch_stages_are_one_step_and_take_a_range_in_one_run(flights: dg.Defin
     }
     single = dg.BackfillPolicy.single_run()
     assert found == {
-        "flights_batches": (True, 6, single),
+        "flights_batches": (True, 7, single),
         "flights_reference": (True, 3, single),
-        "flights_release": (True, 3, None),
+        "flights_release": (True, 4, None),
     }
 
 
@@ -86,7 +86,7 @@ def test_the_columns_of_the_contract_are_shown(flights: dg.Definitions) -> None:
     columns = {column.name: column for column in schema.columns}
     assert columns["origin"].constraints.other == ["one of EWR, JFK, LGA"]
     assert columns["distance"].type == "float"
-    assert columns["distance"].description == "miles"
+    assert columns["distance"].description == "miles (from flights.distance)"
     assert columns["distance"].constraints.nullable is False
     assert columns["arr_delay"].tags == {"excluded": "", "target": ""}
     assert "built" in columns  # of planes, under its new name

@@ -7,6 +7,7 @@ numpy scalars fail only after the work is done.
 
 import base64
 import json
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -19,6 +20,7 @@ from mlops_assets.assets.specs import Specs
 from mlops_assets.assets.staleness import UP_TO_DATE, Staleness
 from mlops_assets.checks.verdict import Verdict
 from mlops_assets.store.manifest import Input, Manifest
+from mlops_assets.visible import visible
 
 _SHOWN_INPUTS = 50
 _SHOWN_EXAMPLES = 20
@@ -112,12 +114,15 @@ class Reporter:
         return found
 
     def _mapped(self, upstream: Stage, items: Sequence[Input], manifest: Manifest) -> list[str | None]:
-        """The partitions that Dagster maps to this one: of a window also the test's, which fitting must not read."""
+        """The partitions that Dagster maps to this one.
+
+        Of a window also the test's, which fitting must not read; not the earlier ones that a batch looks back at.
+        """
         stage = self._specs.graph.stages[self._specs.graph.stage_of(manifest.asset)]
         if any(each.stage == upstream.name and each.window == "through" for each in stage.upstream):
             named = self._session.plan.calendar.cadence == "named"
             return [key for key in self._session.plan.heads(upstream.name) if named or key <= manifest.batch]
-        return [item.partition for item in items if item.version]
+        return [item.partition for item in items if item.version and item.partition == manifest.batch]
 
     def _pointer(self, key: dg.AssetKey, partitions: Sequence[str | None]) -> int | None:
         """The newest event that Dagster has of the partitions that were read."""
@@ -139,7 +144,8 @@ def evaluation(specs: Specs, stage: Stage, verdict: Verdict, partition: str | No
     if verdict.threshold is not None:
         shown["threshold"] = verdict.threshold
     if verdict.examples:
-        shown["examples"] = dg.MetadataValue.md("\n".join(f"- {text}" for text in verdict.examples[:_SHOWN_EXAMPLES]))
+        examples = verdict.examples[:_SHOWN_EXAMPLES]
+        shown["examples"] = dg.MetadataValue.md("\n".join(f"- {_as_text(text)}" for text in examples))
     for name, value in verdict.details.items():
         shown[name] = plain(value)
     return dg.AssetCheckEvaluation(
@@ -229,6 +235,8 @@ def plain(value: Any) -> Any:
     return dg.MetadataValue.json(json.loads(json.dumps(value, default=str)))
 
 
+_MARKS = re.compile(r"[\\`*\[\]|~]")
+"""Signs that mean something to Markdown within a line."""
 _SCHEMAS: dict[tuple[tuple[str, str], ...], dg.MetadataValue] = {}
 
 
@@ -249,5 +257,9 @@ def _markdown(rows: Sequence[Mapping[str, Any]]) -> str:
 
 
 def _cell(value: Any) -> str:
-    text = "" if value is None else str(value)
-    return text.replace("|", "\\|").replace("\n", " ")
+    return "" if value is None else _as_text(str(value))
+
+
+def _as_text(text: str) -> str:
+    """What Markdown shows as the text itself: a value of a row must bring no tags, links or unseen letters along."""
+    return visible(_MARKS.sub(r"\\\g<0>", text.replace("\n", " ")).replace("&", "&amp;").replace("<", "&lt;"))

@@ -16,7 +16,7 @@ from mlops_assets.checks.verdict import Check
 from mlops_assets.contract.model import Contract
 
 Scope = Literal["reference", "batch", "release"]
-Window = Literal["same", "whole", "through"]
+Window = Literal["same", "back", "whole", "through"]
 
 _SILENT_FIELDS = frozenset({"line", "description", "folder", "owners"})
 """Fields of a contract that change no value, so that editing them makes nothing stale."""
@@ -26,12 +26,21 @@ _LOUD_ROLES = frozenset({"sensitive"})
 
 _ONLY_BATCH = "all"
 
+_PART_THRESHOLDS = ("adversarial", "answers", "chance", "drift", "recurring", "seasonal", "twins")
+"""What the audit of a split report depends on."""
+
+_THRESHOLDS = ("alone", "reference", "drift", "chance", "seasonal", "missing", "unseen")
+"""Of a contract's thresholds, those by which features are judged."""
+
 _AUDITORS_OF_SQL = ("mlops_assets.checks.batch", "mlops_assets.checks.datatests", "mlops_assets.stages.transform")
 
 
 @dataclass(frozen=True, slots=True)
 class Upstream:
-    """An input: the ``same`` batch of a stage, the ``whole`` of an unpartitioned one, or all batches ``through`` it."""
+    """An input: the ``same`` batch of a stage, the ``whole`` of an unpartitioned one, or all batches ``through`` it.
+
+    ``back`` are the ``Graph.look_back`` batches before it, of which any may be absent.
+    """
 
     stage: str
     window: Window
@@ -84,6 +93,11 @@ class Graph:
     def partitioned(self) -> bool:
         """Whether the dataset comes in batches."""
         return self.contract.partitions.cadence != "none"
+
+    @cached_property
+    def look_back(self) -> int:
+        """How many batches before its own a batch's features stand on."""
+        return self.contract.windows.look_back if self.contract.windows.each else 0
 
     @cached_property
     def whole(self) -> str:
@@ -198,20 +212,39 @@ def _stages(contract: Contract) -> Iterator[Stage]:
         description="A bucket for every cleaned row by a salted hash of its key or group; it never moves.",
     )
     features_py = contract.folder / "features.py"
+    looks_back = bool(contract.windows.each) and contract.windows.look_back > 0
     yield stage(
         "features",
         "batch",
         "table",
-        [Upstream("cleaned", "same")],
+        [Upstream("cleaned", "same"), *([Upstream("cleaned", "back")] if looks_back else [])],
         ["features"],
         settings={
             "features": plain(contract.features),
             "target": plain(contract.target),
             "groups": plain(contract.evaluation.groups),
-        },
+        }
+        | _windows(contract),
+        rules={"checks": {name: plain(getattr(contract.thresholds, name)) for name in _THRESHOLDS}},
+        auditors=(
+            "mlops_assets.checks.batch",
+            "mlops_assets.checks.features",
+            *(("mlops_assets.checks.parity",) if declared.alike(contract, "features") else ()),
+        ),
         description="What the model may know of each row, and its answer.",
         files=(features_py,) if any(feature.computed for feature in contract.features) else (),
     )
+    if contract.windows.each:
+        yield stage(
+            "online",
+            "batch",
+            "table",
+            [Upstream("cleaned", "same")],
+            ["online"],
+            settings=_looked_up(contract),
+            description="What serving must know of the past: each row's entities, time and values. "
+            "The newest batches also lie in a SQLite file in the home, where a request finds them.",
+        )
 
     window: Window = "through" if contract.partitions.cadence != "none" else "same"
     rows = [Upstream("features", window), Upstream("splits", window)]
@@ -222,6 +255,28 @@ def _stages(contract: Contract) -> Iterator[Stage]:
         "models": plain([*contract.baselines, *contract.candidates]),
         "threshold": contract.evaluation.threshold,
     }
+    spine = contract.sources[contract.spine]
+    yield stage(
+        "split_report",
+        "release",
+        "json",
+        [*rows, Upstream("cleaned", window)],
+        ["parts"],
+        settings={
+            "key": spine.key,
+            "event_time": plain(spine.event_time),
+            "cadence": contract.partitions.cadence,
+            "split": plain(contract.split),
+            "features": plain(contract.features),
+            "target": plain(contract.target),
+        },
+        rules={
+            "thresholds": {name: getattr(contract.thresholds, name) for name in _PART_THRESHOLDS},
+            "hidden": sorted(contract.sensitive() & {*spine.key, *contract.split.group}),
+        },
+        description="How training, validation and test rows compare: keys and groups, order, answers, drift, twins.",
+        auditors=("mlops_assets.checks.parts",),
+    )
     yield stage(
         "candidate_model",
         "release",
@@ -235,7 +290,8 @@ def _stages(contract: Contract) -> Iterator[Stage]:
         "evaluation_report",
         "release",
         "json",
-        [Upstream("candidate_model", "same"), *rows],
+        # by it the parts are judged before anybody looks at an answer; fitting must not stand on what saw the test rows
+        [Upstream("split_report", "same"), Upstream("candidate_model", "same"), *rows],
         ["evaluate", "selection"],
         settings={
             "evaluation": plain(contract.evaluation),
@@ -266,6 +322,22 @@ def _expected(contract: Contract, source: str) -> dict[str, Any]:
     return {"rules": {"expectations": suite}, "auditors": auditors} if suite else {}
 
 
+def _windows(contract: Contract) -> dict[str, Any]:
+    """What features from the past depend on, only where there are some."""
+    if not contract.windows.each:
+        return {}
+    return {"windows": plain(contract.windows) | {"event_time": plain(contract.sources[contract.spine].event_time)}}
+
+
+def _looked_up(contract: Contract) -> dict[str, Any]:
+    """What the rows of the past depend on that serving looks up; how far back windows reach changes none of them."""
+    return {
+        "windows": [{"name": each.name, "by": each.by, "of": each.of} for each in contract.windows.each],
+        "time": contract.windows.time,
+        "event_time": plain(contract.sources[contract.spine].event_time),
+    }
+
+
 def _admitted(contract: Contract, names: list[str]) -> dict[str, Any]:
     """The digest of what people said for rows of these sources: a manifest holds settings, and no values of rows."""
     said = [plain(each) for name in dict.fromkeys(names) for each in contract.admitted_of(name)]
@@ -280,6 +352,7 @@ def _keys_of(contract: Contract, names: list[str]) -> dict[str, Any]:
             "event_time": plain(contract.sources[name].event_time),
             "missing": contract.sources[name].format.missing,
             "decimal": contract.sources[name].format.decimal,
+            "strip": contract.sources[name].format.strip,
         }
         for name in dict.fromkeys(names)
     }

@@ -12,7 +12,7 @@ from functools import cached_property
 from typing import Literal
 
 from mlops_assets.assets.code import code_version
-from mlops_assets.assets.graph import Graph, Scope, Stage, digest
+from mlops_assets.assets.graph import Graph, Scope, Stage, Upstream, digest
 from mlops_assets.assets.landing import Delivered, Landing
 from mlops_assets.assets.sampling import require_sample
 from mlops_assets.contract.calendar import Calendar
@@ -106,8 +106,9 @@ class Plan:
         """Take note that a version of this batch was made or refused: what was said of it and below is void."""
         if self.graph.stages[stage].scope == "reference":
             self._standings.clear()
-        for name in self.graph.stages:
-            self._standings.pop((name, batch), None)
+        for below in self.calendar.around(batch, after=self.graph.look_back):
+            for name in self.graph.stages:
+                self._standings.pop((name, below), None)
 
     def forget(self) -> None:
         """Read heads and the landing folder again at the next question."""
@@ -116,6 +117,18 @@ class Plan:
         self._standings.clear()
         self.landing = self._look()
         self.__dict__.pop("batches", None)
+
+    def keys(self, upstream: Upstream, batch: str) -> list[str]:
+        """The batches of an input that a stage of a batch stands on, oldest first; of a release those up to it."""
+        match upstream.window:
+            case "whole":
+                return [self.graph.whole]
+            case "same":
+                return [batch]
+            case "back":
+                return self.calendar.around(batch, before=self.graph.look_back)[:-1]
+            case _:
+                return self._calendar_keys(batch)
 
     def code_version(self, stage: Stage) -> str:
         """The digest of the source and the settings that the stage depends on."""
@@ -227,8 +240,7 @@ class Plan:
         found: list[str] = []
         for upstream in stage.upstream:
             above = self.graph.stages[upstream.stage]
-            keys = self._calendar_keys(batch) if upstream.window == "through" else [batch]
-            for key in [self.graph.whole] if upstream.window == "whole" else keys:
+            for key in self.keys(upstream, batch):
                 head = self.heads(above.name).get(key)
                 standing = self.standing(above, key)
                 if head and standing.state == "refused":
@@ -236,9 +248,20 @@ class Plan:
                         f"Stands on the last good version {head.version[:15]} of {self._name(above.name, key)}; "
                         f"a newer one was refused: {standing.sentence}"
                     )
+                elif upstream.window == "back" and head is None:
+                    found += self._unknown(above, key, standing)
                 elif upstream.window != "whole":
                     found += self.notes(above, key)
         return list(dict.fromkeys(found))
+
+    def _unknown(self, above: Stage, key: str, standing: Standing) -> Iterator[str]:
+        """What is to be said of an earlier batch that is absent: nothing where none was delivered."""
+        spine = self.graph.stages[f"raw/{self.graph.contract.spine}"]
+        if standing.state in ("refused", "blocked") and self._delivered(spine, key):
+            yield (
+                f"Knows nothing of {self._name(above.name, key)}, of which no version was ever accepted: "
+                f"{standing.sentence}"
+            )
 
     def unready(self, release: str) -> list[str]:
         """Why a release may not be made: delivered batches up to it that were not taken in, or never accepted."""
@@ -259,7 +282,7 @@ class Plan:
 
     def held_up(self, release: str) -> Iterator[tuple[Stage, str, Standing]]:
         """Of each batch that keeps a release from being made, the first stage that does, and how it stands."""
-        stages = [stage for stage in self.graph.of_scope("batch") if stage.name != "quarantine"]
+        stages = [stage for stage in self.graph.of_scope("batch") if stage.name not in ("quarantine", "online")]
         accepted = self.heads("features")
         for batch in self.batches:
             if not self._up_to(batch, release):
@@ -288,8 +311,8 @@ class Plan:
                 self.release_roles(batch)
         for upstream in stage.upstream:
             asset = self.graph.asset(upstream.stage)
-            if upstream.window == "through":
-                for key in self._window(stage, batch):
+            if upstream.window in ("through", "back"):
+                for key in self._window(stage, upstream, batch):
                     head = self.heads(upstream.stage).get(key)
                     yield Input(asset, key, head.version if head else None, head.manifest if head else None)
                 continue
@@ -302,13 +325,21 @@ class Plan:
                     f"{self._name(stage.name, batch)} stands on {self._name(upstream.stage, key)}, "
                     f"of which no version was ever accepted. {reason}".rstrip()
                 )
+            if stage.scope == self.graph.stages[upstream.stage].scope == "release":
+                # of a release nothing goes on from a last good version: a model must not pass by another one's report
+                above = self.standing(self.graph.stages[upstream.stage], key)
+                if above.state in ("refused", "blocked"):
+                    raise RefusedError(
+                        f"{self._name(stage.name, batch)} stands on {self._name(upstream.stage, key)}, of which the "
+                        f"newest was not accepted. {above.sentence}"
+                    )
             yield Input(asset, key, head.version if head else None, head.manifest if head else None)
 
-    def _window(self, stage: Stage, release: str) -> list[str]:
-        """The batches that a release stage sees, absent ones included: fitting a candidate must not see the test."""
-        keys = self._calendar_keys(release)
+    def _window(self, stage: Stage, upstream: Upstream, batch: str) -> list[str]:
+        """The batches that a stage sees, absent ones included: fitting a candidate must not see the test."""
+        keys = self.keys(upstream, batch)
         if stage.name == "candidate_model":
-            chosen = self.release_roles(release)
+            chosen = self.release_roles(batch)
             unseen = {*chosen["test"], *chosen["embargo"]} if self.graph.contract.split.by == "time" else set()
             keys = [key for key in keys if key not in unseen]
         return keys

@@ -6,6 +6,7 @@ What belongs here: collecting from manifests and the contract. What does not: re
 from collections.abc import Iterator
 from typing import Any
 
+from mlops_assets.assets.parting import STAGE
 from mlops_assets.assets.plan import Plan
 from mlops_assets.report.page import Provenance
 from mlops_assets.store.manifest import Input, Manifest
@@ -32,12 +33,23 @@ def provenance(plan: Plan, manifest: Manifest) -> Provenance:
             {"asset": item.asset, "partition": item.partition, "version": item.version} for item in manifest.inputs
         ],
         "files": list(_files(plan, manifest.inputs)),
-        "verdicts": [dict(verdict) | {"stage": plan.graph.stage_of(manifest.asset)} for verdict in manifest.verdicts],
+        "verdicts": [
+            dict(verdict) | {"stage": plan.graph.stage_of(judged.asset)}
+            for judged in (manifest, *_parted(plan, manifest))
+            for verdict in judged.verdicts
+        ],
         "notes": manifest.sentences if manifest.accepted else (),
         "run_id": manifest.run_id,
         "who": manifest.who,
         "when": manifest.when,
     }
+
+
+def _parted(plan: Plan, manifest: Manifest) -> Iterator[Manifest]:
+    """How the parts of the release compare, which was judged before the report was made."""
+    for item in manifest.inputs:
+        if item.asset == plan.graph.asset(STAGE):
+            yield plan.store.manifest(item.asset, item.partition, str(item.manifest))
 
 
 def _files(plan: Plan, inputs: tuple[Input, ...]) -> Iterator[dict[str, Any]]:

@@ -17,6 +17,7 @@ from mlops_assets.assets.code import environment_digest
 from mlops_assets.assets.graph import Graph, Stage
 from mlops_assets.assets.landing import Delivered
 from mlops_assets.assets.plan import Plan, Resolution
+from mlops_assets.assets.views import ONLINE, View
 from mlops_assets.assets.work import EVIDENCE, Workbench
 from mlops_assets.checks.verdict import Verdict
 from mlops_assets.errors import ConflictError, CorruptError, DeliveryError, PurgedError, RefusedError
@@ -298,11 +299,18 @@ class Session:
                 path.write_bytes(self.store.bytes(blob))
 
     def _told(self, stage: Stage, outcome: Outcome) -> Outcome:
-        """Say which inputs are last good versions because newer ones were refused, and show what a report says."""
+        """Say which inputs are last good versions because newer ones were refused, and show what a report says.
+
+        What serving looks up follows its heads, before anybody is told that they moved.
+        """
         assert outcome.manifest is not None
         if stage.kind == "json" and not outcome.preview:
             made = Made(self.store.get(outcome.manifest), dict(outcome.manifest.facts))
             outcome = replace(outcome, preview=self._bench.preview(stage, made))
+        if stage.name == ONLINE:
+            view = View(self.graph, self.store, self.home)
+            found = view.follow(outcome.batch, self.plan.batches, self.plan.heads(ONLINE))
+            outcome = replace(outcome, preview={**outcome.preview, "links": found})
         return replace(outcome, sentences=tuple(self.plan.notes(stage, outcome.batch)))
 
     def _refused(self, outcome: Outcome) -> Outcome:

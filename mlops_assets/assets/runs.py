@@ -19,6 +19,7 @@ from mlops_assets.assets import sampling
 from mlops_assets.assets.graph import Graph, Stage
 from mlops_assets.assets.plan import Plan, Standing
 from mlops_assets.assets.publish import Outcome, mark_everything, marked
+from mlops_assets.assets.views import ONLINE, View
 from mlops_assets.automation.processes import this_process
 from mlops_assets.automation.tags import CLAIM, DATASET, PROCESS
 from mlops_assets.errors import RefusedError, UserError
@@ -106,11 +107,27 @@ class Runner:
         self.summary.notes += [*self.plan.landing.strays, *self.plan.landing.take_in(account())]
         self._run_scope("reference", self._todo("reference", [self.graph.whole], asked.stages))
         self._run_scope("batch", self._todo("batch", batches, asked.stages))
+        self._follow()
         for release in self._releases(asked):
             self._run_scope(
                 "release", self._todo("release", [release], asked.stages, explicit=asked.releases is not None)
             )
         return self.summary
+
+    def _follow(self) -> None:
+        """Bring what serving looks up in step with heads that something else moved, or somebody who died."""
+        if ONLINE not in self.graph.stages:
+            return
+        view = View(self.graph, self.plan.store, self.home)
+        behind = view.behind(self.plan.heads(ONLINE))
+        if not behind:
+            return
+        brought = view.bring()
+        if brought.unlike:
+            told = f"stays as it is until {', '.join(brought.unlike)} are made again with the columns that windows need"
+        else:
+            told = f"was behind what is published ({', '.join(behind)}), and is in step again"
+        self.summary.notes.append(f"{view.path} {told}.")
 
     def _batches(self, asked: Asked) -> list[str]:
         if asked.batches is None:
@@ -143,13 +160,20 @@ class Runner:
         """The stages to run for each batch: what is not current, all that stands on it, and what Dagster lacks."""
         todo: dict[str, list[Stage]] = {}
         stages = [stage for stage in self.graph.of_scope(scope) if not names or stage.name in names]
-        for batch in batches:
+        looking_back = [each for stage in stages for each in stage.upstream if each.window == "back"]
+        for batch in sorted(batches):  # keys of all cadences sort as text
             stale: set[str] = set()
             unmade: set[str] = set()
+            moving = {
+                each
+                for each in looking_back
+                for key in self.plan.keys(each, batch)
+                if any(stage.name == each.stage for stage in todo.get(key, ()))
+            }
             standings = {stage.name: self.plan.standing(stage, batch) for stage in stages}
             for stage in stages:
                 standing = standings[stage.name]
-                above = any(upstream.stage in stale for upstream in stage.upstream)
+                above = any(upstream.stage in stale or upstream in moving for upstream in stage.upstream)
                 if above or standing.state == "stale" or self._untold(stage, batch):
                     stale.add(stage.name)
                 elif standing.state == "current":

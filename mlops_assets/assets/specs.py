@@ -4,19 +4,17 @@ What belongs here: the static specs, all set in this one place. What does not: a
 """
 
 import warnings
-from collections.abc import Mapping
-from dataclasses import replace
 from datetime import timedelta
 from functools import cached_property
 
 import dagster as dg
 
 from mlops_assets.assets.code import code_version
+from mlops_assets.assets.columns import column_schema, columns_of, lineage, origins_of
 from mlops_assets.assets.graph import Graph, Stage, Upstream, digest
 from mlops_assets.assets.staleness import UP_TO_DATE
 from mlops_assets.contract.calendar import Calendar
-from mlops_assets.contract.model import Column
-from mlops_assets.dbtproject.shape import CLEANED, SqlProject
+from mlops_assets.dbtproject.shape import CLEANED
 
 _CRON = {
     "hourly": "0 * * * *",
@@ -27,8 +25,6 @@ _CRON = {
 }
 
 _KINDS = {"table": {"parquet"}, "json": {"json"}, "estimator": {"scikitlearn"}}
-
-_TYPES = {"int64": "int", "float64": "float", "boolean": "bool"}
 
 
 class Specs:
@@ -74,17 +70,18 @@ class Specs:
     def asset(self, stage: Stage) -> dg.AssetSpec:
         """The spec of one stage."""
         contract = self.graph.contract
-        columns = self._columns(stage)
+        columns, origins = columns_of(contract, stage), origins_of(contract, stage)
         metadata: dict[str, object] = {"dagster/uri": f"{contract.file}"}
         if columns:
-            metadata["dagster/column_schema"] = column_schema(columns)
+            metadata["dagster/column_schema"] = column_schema(columns, origins)
+        if origins:
+            metadata["dagster/column_lineage"] = lineage(self.graph, origins)
         sql = contract.sql if stage.name == CLEANED else None
         if sql:
-            metadata["dagster/column_lineage"] = self._lineage(sql)
             metadata["columns_of_unknown_lineage"] = list(sql.unresolved)
         return dg.AssetSpec(
             key=self.key(stage.name),
-            deps=[self._dep(upstream) for upstream in stage.upstream],
+            deps=self._deps(stage),
             description=stage.description,
             group_name=contract.name,
             owners=list(dict.fromkeys([*contract.owners, *(sql.owners if sql else ())])),
@@ -129,6 +126,15 @@ class Specs:
         warn = None if given.warn is None else timedelta(seconds=given.warn)
         return dg.FreshnessPolicy.time_window(timedelta(seconds=given.fail), warn)
 
+    def _deps(self, stage: Stage) -> list[dg.AssetDep]:
+        """What Dagster maps between partitions: of earlier batches that are looked back at it knows nothing.
+
+        Told of that window, its backfills of a batch also take the features of later ones that look back at it, whether
+        anything was delivered for them or not, in a run of their own that then fails. So the manifest names the earlier
+        batches, and the sweep finds what they make stale.
+        """
+        return [self._dep(upstream) for upstream in stage.upstream if upstream.window != "back"]
+
     def _dep(self, upstream: Upstream) -> dg.AssetDep:
         mapping: dg.PartitionMapping | None = None
         if upstream.window == "through":
@@ -139,54 +145,3 @@ class Specs:
                 else dg.TimeWindowPartitionMapping(start_offset=-self._calendar.offset)
             )
         return dg.AssetDep(self.key(upstream.stage), partition_mapping=mapping)
-
-    def _columns(self, stage: Stage) -> Mapping[str, Column]:
-        contract = self.graph.contract
-        if stage.name.startswith("raw/"):
-            return contract.sources[stage.name.removeprefix("raw/")].columns
-        if stage.name != CLEANED:
-            return {}
-        told = contract.sql.columns if contract.sql else {}
-        columns = contract.cleaned_columns()
-        return {
-            name: replace(column, description=told.get(name) or column.description) for name, column in columns.items()
-        }
-
-    def _lineage(self, sql: SqlProject) -> dg.TableColumnLineage:
-        """Which delivered columns the values of each column come from; of what is unresolved nothing is said."""
-        return dg.TableColumnLineage(
-            deps_by_column={
-                name: [dg.TableColumnDep(self.key(f"raw/{source}"), column) for source, column in pairs]
-                for name, pairs in sql.lineage.items()
-            }
-        )
-
-
-def column_schema(columns: Mapping[str, Column]) -> dg.TableSchema:
-    """The contract's columns as Dagster shows them."""
-    return dg.TableSchema(
-        columns=[
-            dg.TableColumn(
-                name=name,
-                type=_TYPES.get(column.type, column.type),
-                description=column.description or None,
-                constraints=dg.TableColumnConstraints(nullable=column.nullable, other=rules(column)),
-                tags=dict.fromkeys(sorted(column.roles), ""),
-            )
-            for name, column in columns.items()
-        ]
-    )
-
-
-def rules(column: Column) -> list[str]:
-    """A column's rules in words."""
-    found = []
-    if column.minimum is not None:
-        found.append(f"at least {column.minimum}")
-    if column.maximum is not None:
-        found.append(f"at most {column.maximum}")
-    if column.values:
-        found.append("one of " + ", ".join(str(value) for value in column.values))
-    if column.pattern:
-        found.append(f"matches {column.pattern}")
-    return found

@@ -35,21 +35,28 @@ _MOST_READ = 200
 class _Former:
     """How versions of a stage were made before: by other code or settings, or of other inputs that batches share.
 
-    ``inputs`` are in the order of the recipe; a version of None is that of the batch's own input, whatever it is.
+    ``inputs`` are in the order of the recipe, each with how many batches back it is and the version of what all batches
+    share; a version of None is that of the batch's own input or of an earlier batch's, whatever it is.
     """
 
     code: str
-    inputs: tuple[tuple[str, str | None], ...]
+    inputs: tuple[tuple[str, int, str | None], ...]
     reasons: tuple[Reason, ...]
 
-    def recipe(self, batch: str, now: Resolution) -> str | None:
-        """The recipe of a version that was made so of what the batch stands on now."""
-        own = {item.asset: item.version for item in now.inputs if item.partition == batch}
-        if any(shared is None and asset not in own for asset, shared in self.inputs):
-            return None
-        inputs = [
-            (asset, batch, own[asset]) if shared is None else (asset, ALL, shared) for asset, shared in self.inputs
-        ]
+    def recipe(self, around: Sequence[str], now: Resolution) -> str | None:
+        """The recipe of a version that was made so of what the batch stands on now.
+
+        ``around`` are the batch's own key and those before it, newest first.
+        """
+        own = {(item.asset, item.partition): item.version for item in now.inputs if item.partition in around}
+        inputs: list[tuple[str, str, str | None]] = []
+        for asset, back, shared in self.inputs:
+            if shared is not None:
+                inputs.append((asset, ALL, shared))
+            elif back < len(around) and (asset, around[back]) in own:
+                inputs.append((asset, around[back], own[asset, around[back]]))
+            else:
+                return None
         return recipe_of(self.code, inputs, now.files)
 
 
@@ -130,8 +137,9 @@ class Staleness:
         judged = () if rules == now.rules else (Reason("rules", before=rules, after=now.rules),)
         if recipe == now.recipe:
             return judged
+        around = self._around(batch)
         for former in self._formers.get(stage.name, ()):
-            if former.recipe(batch, now) == recipe:
+            if former.recipe(around, now) == recipe:
                 return former.reasons + judged
         manifest = self._manifest(stage, batch)
         if manifest is None:
@@ -155,11 +163,19 @@ class Staleness:
 
     def _learn(self, stage: Stage, batch: str, manifest: Manifest, reasons: tuple[Reason, ...]) -> None:
         """Keep how this version was made, if the same can be said of other batches."""
-        if batch == ALL or any(item.partition not in (batch, ALL) for item in manifest.inputs):
+        around = self._around(batch)
+        if batch == ALL or any(item.partition not in (*around, ALL) for item in manifest.inputs):
             return
-        inputs = tuple((item.asset, item.version if item.partition == ALL else None) for item in manifest.inputs)
+        inputs = tuple(
+            (item.asset, 0, item.version) if item.partition == ALL else (item.asset, around.index(item.partition), None)
+            for item in manifest.inputs
+        )
         former = _Former(manifest.code_version, inputs, reasons)
         self._formers.setdefault(stage.name, []).append(former)
+
+    def _around(self, batch: str) -> list[str]:
+        """The batch and those that its stages look back at, newest first."""
+        return self.plan.calendar.around(batch, before=self.plan.graph.look_back)[::-1]
 
     def _manifest(self, stage: Stage, batch: str) -> Manifest | None:
         """The record of what is published; None when there is none, or no more are to be read."""
@@ -189,9 +205,13 @@ class Staleness:
     def _find_roots(self, stage: Stage, batch: str) -> Iterator[tuple[str, str]]:
         graph = self.plan.graph
         for upstream in stage.upstream:
-            if upstream.window != "through":
-                place = batch if upstream.window == "same" else graph.whole
-                yield from self._roots_at(graph.stages[upstream.stage], place)
+            if upstream.window == "through":
+                continue
+            for place in self.plan.keys(upstream, batch):
+                for root in self._roots_at(graph.stages[upstream.stage], place):
+                    # an earlier batch may be absent: only one that is to be made is waited for
+                    if upstream.window != "back" or self._state(root) == "stale":
+                        yield root
         if stage.scope == "release":
             yield from self._release_roots(batch)
 

@@ -10,11 +10,15 @@ import os
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from mlops_assets.assets import parting
 from mlops_assets.assets.graph import Stage
 from mlops_assets.assets.plan import Plan
+from mlops_assets.assets.reference import References
+from mlops_assets.checks.declared import PARITY
 from mlops_assets.checks.verdict import Verdict
 from mlops_assets.contract.model import Expectation
 from mlops_assets.dbtproject.shape import CLEANED
+from mlops_assets.errors import RefusedError
 from mlops_assets.stages.made import Made
 from mlops_assets.store.manifest import Blob, Input, Manifest
 
@@ -43,6 +47,8 @@ class Workbench:
         self._facts: dict[tuple[str, str, str], Mapping[str, Any]] = {}
         self._run: Run | None = None
         self._laid: object = None
+        self._past: dict[Input, Any] = {}
+        self._references = References(plan)
 
     def make(self, stage: Stage, batch: str, inputs: Sequence[Input], files: Sequence[Mapping[str, Any]]) -> Made:
         """Do the stage's work.
@@ -56,13 +62,15 @@ class Workbench:
         elif stage.name.startswith("raw/"):
             made = self._make_raw(stage, batch, files)
         else:
-            made = self._make_batch(stage, inputs)
+            made = self._make_batch(stage, batch, inputs)
         self._keep(stage.name, batch, made.value)
         return made
 
     def audit(self, stage: Stage, batch: str, inputs: Sequence[Input], made: Made) -> list[Verdict]:
         """Judge a value by every check of its stage, in the order of the checks."""
-        upstream = {self._plan.graph.stage_of(item.asset): self._facts_of(item) for item in inputs if item.manifest}
+        upstream = {name: self._facts_of(item) for name, item in self._own(batch, inputs).items() if item.manifest}
+        if stage.name == parting.STAGE:
+            return parting.Parting(self._plan, self.value, batch, inputs).audit(made.value)
         if stage.scope == "release":
             from mlops_assets.checks import release
 
@@ -74,6 +82,23 @@ class Workbench:
 
         earlier = [] if stage.scope == "reference" else self._earlier(stage, batch)
         found = batch_checks.audit(self._contract, stage.name, made, batch=batch, earlier=earlier, upstream=upstream)
+        if stage.name == "features":
+            from mlops_assets.checks import features
+
+            cleaned = self.value(self._own(batch, inputs)["cleaned"])
+            history = self._history(batch, inputs, cleaned.schema)
+            found += features.audit(
+                self._contract,
+                made.value,
+                cleaned=cleaned,
+                history=history,
+                reference=self._references.of(stage, batch),
+                constant=[facts["constant"] for facts in (made.facts, *earlier)],
+            )
+            if PARITY in stage.checks:
+                from mlops_assets.checks import parity
+
+                found.append(parity.audit(self._contract, cleaned, history, made.value))
         if self._suite(stage):
             from mlops_assets.checks import expectations
 
@@ -137,6 +162,8 @@ class Workbench:
                 if value is not None
             }
             return {"plots": {name: svg(name, made.value) for name in names(made.value)}, "numbers": numbers}
+        if stage.name == parting.STAGE:
+            return {"rows": parting.preview(made.value)}
         if stage.kind != "table" or self._contract.sensitive() or stage.name == "quarantine":
             return {}
         return {"rows": made.value.slice(0, _PREVIEW_ROWS).to_pylist()}
@@ -180,8 +207,13 @@ class Workbench:
 
         return sampled(self._contract, source, made)
 
-    def _make_batch(self, stage: Stage, inputs: Sequence[Input]) -> Made:
-        by_stage = {self._plan.graph.stage_of(item.asset): item for item in inputs}
+    def _own(self, batch: str, inputs: Sequence[Input]) -> Mapping[str, Input]:
+        """The inputs of a batch's own, by stage, and those that all batches share; not what it looks back at."""
+        own = (batch, self._plan.graph.whole)
+        return {self._plan.graph.stage_of(item.asset): item for item in inputs if item.partition in own}
+
+    def _make_batch(self, stage: Stage, batch: str, inputs: Sequence[Input]) -> Made:
+        by_stage = self._own(batch, inputs)
         if stage.name in ("quarantine", "cleaned"):
             from mlops_assets.stages import clean
 
@@ -199,9 +231,46 @@ class Workbench:
             from mlops_assets.stages.split import assign_buckets
 
             return assign_buckets(self._contract, cleaned)
+        if stage.name == "online":
+            from mlops_assets.stages.online import remember
+
+            return remember(self._contract, cleaned)
         from mlops_assets.stages.features import build_features
 
-        return build_features(self._contract, cleaned)
+        return build_features(self._contract, cleaned, self._history(batch, inputs, cleaned.schema))
+
+    def _history(self, batch: str, inputs: Sequence[Input], schema: Any) -> Any:
+        """The rows of the batches that windows look back at, of their columns alone; None where there are none.
+
+        They are kept until a batch no longer looks back at them, with the batch's own for the next one.
+        """
+        from mlops_assets.stages.windows import needed
+
+        columns = needed(self._contract)
+        past = [item for item in inputs if item.asset == self._asset("cleaned") and item.version] if columns else []
+        self._past = {
+            item: self._past[item] if item in self._past else self._past_of(batch, item, schema, columns)
+            for item in past
+        }
+        before = [rows for item, rows in self._past.items() if item.partition != batch]
+        if not before:
+            return None
+        import pyarrow as pa
+
+        return pa.concat_tables(before)
+
+    def _past_of(self, batch: str, item: Input, schema: Any, columns: Sequence[str]) -> Any:
+        wanted = {name: str(schema.field(name).type) for name in columns}
+        manifest = self._plan.store.manifest(item.asset, item.partition, str(item.manifest))
+        found = dict(manifest.schema)
+        other = [name for name, kind in wanted.items() if found.get(name) != kind]
+        if other:
+            raise RefusedError(
+                f"{self._asset('features')} [{batch}] looks back at {item.asset} [{item.partition}], which was made "
+                f"when {', '.join(map(repr, other))} was not there or of another type; bring batch {item.partition} "
+                f"up to date first."
+            )
+        return self.value(item, columns)
 
     def _sql(self, inputs: Sequence[Input]) -> "Run":
         """The accepted rows where the dataset's SQL finds them, kept until those of another batch are asked for."""
@@ -231,6 +300,9 @@ class Workbench:
     def _make_release(self, stage: Stage, release: str, inputs: Sequence[Input]) -> Made:
         from mlops_assets.stages.selection import part_of, rows_for
 
+        threads = int(os.environ.get("OMP_NUM_THREADS") or 1)
+        if stage.name == parting.STAGE:
+            return parting.Parting(self._plan, self.value, release, inputs).make(threads)
         found = self._plan.release_roles(release)
         features, splits = ({item.partition: item for item in inputs if item.asset == self._asset(n)} for n in _ROWS)
 
@@ -240,7 +312,6 @@ class Workbench:
         def rows(phase: Any) -> Any:
             return rows_for(self._contract, found, phase, self._plan.calendar.sort, read)
 
-        threads = int(os.environ.get("OMP_NUM_THREADS") or 1)
         if stage.name == "candidate_model":
             from mlops_assets.stages.candidate import fit_candidate
 

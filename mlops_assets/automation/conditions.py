@@ -1,8 +1,8 @@
 """When Dagster asks for a stage of a batch by itself, because what stands above it has changed.
 
 What belongs here: the condition, as Dagster evaluates it. What does not: what changed elsewhere than in the same batch
-(a reference table, code, settings: ``sweep``, which knows limits) and releases (``releases``), whose newest batch no
-condition can name: Dagster's newest window is the calendar's, not that of what was delivered.
+(a reference table, an earlier batch, code, settings: ``sweep``, which knows limits) and releases (``releases``), whose
+newest batch no condition can name: Dagster's newest window is the calendar's, not that of what was delivered.
 """
 
 from collections.abc import Sequence

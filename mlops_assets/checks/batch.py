@@ -1,4 +1,4 @@
-"""Audits of the batch stages: raw sources, quarantine, cleaned, splits, features.
+"""Audits of the batch stages: raw sources, quarantine, cleaned, splits, features, online.
 
 What belongs here: pure functions from what those stages made to verdicts; an audit returns all of its stage's verdicts
 in the order of ``declared.checks``. What does not: making values, the store, Dagster, checks of a release.
@@ -18,10 +18,12 @@ import pyarrow.compute as pc
 
 from mlops_assets.checks import declared
 from mlops_assets.checks.declared import checks
+from mlops_assets.checks.pointintime import point_in_time
 from mlops_assets.checks.refused import admitted, new_reasons
 from mlops_assets.checks.verdict import Check, Verdict, verdict_of
 from mlops_assets.contract.calendar import Calendar
 from mlops_assets.contract.model import Contract, Source
+from mlops_assets.stages.delivery import place_word
 from mlops_assets.stages.made import Made
 from mlops_assets.stages.moments import raw_moments
 from mlops_assets.stages.rows import codes, combine, repeated
@@ -123,8 +125,25 @@ def _final_newline(look: _Look, check: Check) -> Verdict:
     return verdict_of(check, len(without), len(look.files), sentence)
 
 
+def _verified(look: _Look, check: Check) -> Verdict:
+    bare = [str(name) for name in look.facts.get("unverified_columns", ())]
+    count, files = len(look.source.columns), sum(bool(file.get("unverified_columns")) for file in look.files)
+    if not bare:
+        return verdict_of(check, 0, count, "Page checksums were verified in every column.")
+    sentence = f"{len(bare)} of {count} columns have no page checksums in {files} of {_files(len(look.files))}"
+    without = sum(bool(facts.get("unverified_columns", bare)) for facts in look.earlier)
+    if look.earlier and without * 2 >= len(look.earlier):
+        return verdict_of(check, 0, count, f"{sentence}, as in most batches before: damage may pass unseen.")
+    sentence += (
+        ", unlike the batches before. Damage may pass unseen: ask for them (pyarrow: write_page_checksum=True)."
+        if look.earlier
+        else ": damage may pass unseen. Ask for them (pyarrow: write_page_checksum=True)."
+    )
+    return verdict_of(check, len(bare), count, sentence, details={"columns": bare})
+
+
 def _columns(look: _Look, check: Check) -> Verdict:
-    extra = [str(name) for name in look.facts["extra_columns"]]
+    extra = [str(name) or "a column without a name" for name in look.facts["extra_columns"]]
     sentence = (
         f"The contract does not know {_listed(extra)}; declare what is wanted." if extra else "No unknown column."
     )
@@ -162,7 +181,7 @@ def _strangers(look: _Look, times: pa.Array, places: Any) -> Iterator[str]:
     hidden = any("sensitive" in source.columns[name].roles for name in names)
     found = look.table.take(pa.array(places))
     for row, moment in zip(found.to_pylist(), times.take(pa.array(places)).to_pylist(), strict=True):
-        where = f"{row['_file']} line {row['_line']}: {', '.join(names)}"
+        where = f"{row['_file']} {place_word(source)} {row['_line']}: {', '.join(names)}"
         if hidden:
             yield f"{where}: a value does not belong to {look.batch}."
         else:
@@ -297,7 +316,7 @@ def _not_empty(look: _Look, check: Check) -> Verdict:
     return verdict_of(check, int(rows == 0), 1, sentence)
 
 
-# ---- splits and features
+# ---- splits, features and online
 
 
 def _aligned(look: _Look, check: Check) -> Verdict:
@@ -322,7 +341,8 @@ def _schema(look: _Look, check: Check) -> Verdict:
     from mlops_assets.stages import schemas
 
     splits = look.stage == "splits"
-    schema = schemas.schema_of_splits() if splits else schemas.schema_of_features(look.contract)
+    of_contract = schemas.schema_of_online if look.stage == "online" else schemas.schema_of_features
+    schema = schemas.schema_of_splits() if splits else of_contract(look.contract)
     wrong = [
         f"{breach.column} {breach.words}{f' in {_rows(len(breach.rows))}' if breach.rows is not None else ''}."
         for breach in schemas.breaches(schema, look.table)
@@ -332,6 +352,14 @@ def _schema(look: _Look, check: Check) -> Verdict:
     count = len(schema.columns)
     good = f"{count} column{'s are' if count != 1 else ' is'} as declared in {_rows(look.table.num_rows)}."
     return verdict_of(check, len(wrong), count, " ".join(wrong) or good)
+
+
+def _counting(look: _Look, check: Check) -> Verdict:
+    counted = {str(name): int(rows) for name, rows in look.facts["windows"].items()}
+    empty = [name for name, rows in counted.items() if not rows]
+    sentence = f"No row of the batch can count for {_listed(empty)}: a time, an entity or a value is missing in each."
+    good = f"{_rows(look.facts['counting'])} of {look.facts['rows']:,} can count for a window."
+    return verdict_of(check, len(empty), len(counted), sentence if empty else good, details={"counting": counted})
 
 
 def _filled(look: _Look, check: Check) -> Verdict:
@@ -413,6 +441,7 @@ _AUDITS: Mapping[str, Callable[[_Look, Check], Verdict]] = {
     declared.READABLE.name: _readable,
     declared.COMPLETE.name: _complete,
     declared.FINAL_NEWLINE.name: _final_newline,
+    declared.VERIFIED.name: _verified,
     declared.COLUMNS.name: _columns,
     declared.IN_BATCH.name: _in_batch,
     declared.VOLUME.name: _volume,
@@ -425,10 +454,12 @@ _AUDITS: Mapping[str, Callable[[_Look, Check], Verdict]] = {
     declared.FAN_OUT.name: _fan_out,
     declared.MATCHES.name: _matches,
     declared.REQUIRED_MATCHES.name: _required_matches,
+    declared.POINT_IN_TIME.name: lambda look, check: point_in_time(check, look.contract, look.made),
     declared.NOT_EMPTY.name: _not_empty,
     declared.ALIGNED.name: _aligned,
     declared.BUCKETS.name: _buckets,
     declared.SCHEMA.name: _schema,
+    declared.COUNTING.name: _counting,
     declared.FILLED.name: _filled,
     declared.TARGET.name: _target,
     declared.CLASSES.name: _classes,

@@ -28,7 +28,7 @@ from mlops_assets.contract.expectation_types import TYPES, ExpectationType
 from mlops_assets.contract.model import Contract, Expectation, Source
 from mlops_assets.contract.rules import NO_VALUE
 from mlops_assets.stages.cells import typed
-from mlops_assets.stages.delivery import FILE, LINE, shown
+from mlops_assets.stages.delivery import FILE, LINE, place_word, shown
 from mlops_assets.stages.made import Made
 from mlops_assets.stages.rows import encode
 
@@ -252,7 +252,7 @@ class _Telling:
         """Rows by file and line, with what was delivered in the columns that were looked at."""
         found = self.raw.select([FILE, LINE, *self.each.columns]).take(pa.array(places, pa.int64()))
         for row in found.to_pylist():
-            where = f"{row[FILE]} line {row[LINE]}"
+            where = f"{row[FILE]} {place_word(self.source)} {row[LINE]}"
             if self.hidden:
                 yield f"{where}: {self.name}."
             else:

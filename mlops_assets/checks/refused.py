@@ -39,7 +39,10 @@ def new_reasons(check: Check, made: Made, earlier: Sequence[Mapping[str, Any]]) 
         len(told),
         reasons,
         sentence,
-        examples=tuple(f"{row['file']} line {row['line']}: {'; '.join(row['reasons'])}." for row in examples),
+        examples=tuple(
+            f"{row['file']} {accounts[row['source']].get('place', 'line')} {row['line']}: {'; '.join(row['reasons'])}."
+            for row in examples
+        ),
         details={"new": counts},
     )
 

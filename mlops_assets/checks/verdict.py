@@ -29,8 +29,9 @@ class Verdict:
 
     ``sentence`` never holds a value of a row (it is kept for ever); ``examples`` are sentences that name file, row,
     column and value, and live in a blob that can be erased. ``n`` rows (or columns, batches, ...) were looked at,
-    ``failed`` of them failed, ``threshold`` is the largest share that passes. ``details`` is plain JSON for people:
-    tables of several rules of one family, measured values.
+    ``failed`` of them failed, ``threshold`` is the largest share that passes, or the largest of what the check measures
+    of each. ``details`` is plain JSON for people: tables of several rules of one family, measured values. A number that
+    is worth a line over time stands there under a name of its own.
     """
 
     check: str

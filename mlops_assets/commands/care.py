@@ -28,7 +28,7 @@ _SHOWN = 20
 _STANDING = 6
 
 # Stages of every dataset whose rows stand in the order of the rows of ``cleaned``, without its key.
-_ALIGNED = ("splits", "features")
+_ALIGNED = ("splits", "features", "online")
 _CLEANED = "cleaned"
 
 # Columns in which a record is kept as text: what could not be taken apart, and what quarantine refused.
@@ -311,6 +311,10 @@ def _purge(options: argparse.Namespace, home: Home) -> int:
                 texts=_TEXTS,
                 progress=progress,
             )
+    if not done.dry and options.at is None:
+        from mlops_assets.assets.views import erase
+
+        erase(home, store, done.dataset)
     if options.json:
         say_json(done.to_dict())
     else:

@@ -12,6 +12,7 @@ import unicodedata
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
+from functools import lru_cache
 
 from mlops_assets.contract.model import Cadence, Partitions
 from mlops_assets.errors import UserError
@@ -133,6 +134,21 @@ class Calendar:
             return None
         return self._text(ordinal)
 
+    def around(self, key: str, before: int = 0, after: int = 0) -> list[str]:
+        """The keys of so many batches before and after this one and its own, cut at start and end, in order.
+
+        Names and ``all`` have none beside them.
+        """
+        if not self.timed or key == ALL or before == after == 0:
+            return [key]
+        ordinal = self._ordinal(key)
+        low, high = ordinal - before, ordinal + after
+        if self.start is not None:
+            low = max(low, self._ordinal(self.start))
+        if self.end is not None:
+            high = min(high, self._ordinal(self.end))
+        return [_text(self.cadence, number) for number in range(low, high + 1)]
+
     def sort(self, keys: Iterable[str]) -> list[str]:
         """The keys in the order of time, or as text where they are names."""
         return sorted(keys, key=self._ordinal) if self.timed else sorted(keys)
@@ -208,6 +224,12 @@ class Calendar:
                 return f"{moment.year:04}-{moment.month:02}-{moment.day:02}T{moment.hour:02}"
             case _:
                 return f"{moment.year:04}-{moment.month:02}-{moment.day:02}"
+
+
+@lru_cache(maxsize=1024)
+def _text(cadence: Cadence, ordinal: int) -> str:
+    """A key by its number, remembered: who looks back from one batch after another asks for most of them again."""
+    return Calendar(cadence)._text(ordinal)
 
 
 def _check_name(name: str) -> None:

@@ -17,7 +17,8 @@ The whole of a ``dataset.yaml``; what has a default may be left out::
         format: {kind: csv, delimiter: ",", quote: '"', encoding: utf-8, decimal: ".", missing: ["", NA]}
                                                               # further: header: 1 (line of the names), multiline:
                                                               # false, final_newline: required, archive: gzip or zip,
-                                                              # quote: none; of parquet: checksums: required
+                                                              # quote: none, strip: true (no blanks around values),
+                                                              # most_columns: 2000; of parquet: checksums: required
         key: [depot, number]                                  # never null, tells rows apart
         event_time: sent                                      # or {year: y, month: m, day: d, hour: h}
         redelivery: replace                                   # or add
@@ -34,16 +35,20 @@ The whole of a ``dataset.yaml``; what has a default may be left out::
     spine: parcels                                            # absent: the one batch source that is not joined
     joins:
       - {source: depots, on: [depot], columns: {city: town}, kind: left, warn_below: 0.99}   # on, columns: list or
-      - {source: weather, on: {city: place}, as_of: {sent: measured}, tolerance: 3h, columns: [rain]}  # {ours: theirs}
+      - {source: weather, on: {city: place}, as_of: {sent: measured}, tolerance: 3h, columns: [rain],  # {ours: theirs}
+         known_after: 30m}                                    # the newest row measured half an hour ago or earlier
     target: {name: late, expression: "hours_late > 2", task: binary}   # or multiclass, regression; positive: Yes
     split: {by: time, validation: 1, embargo: 0}              # or {by: hash, validation: 0.15, test: 0.2}; group, salt
     features: {numeric: [weight, weekday], categorical: [service, town]}   # absent: columns with role: feature
+                                                              # further: windows, below
     models:
       baselines: {prior: {}, linear: {C: 1.0}}                # name: settings; kind: when it is not the name
       candidates: {boosted_trees: {max_iter: 200}, deep: {kind: boosted_trees, max_depth: 12}}
     evaluation: {groups: [service], threshold: prevalence, bootstrap: 200, minimum_group: 100}
     gates: {metric: roc_auc, minimum: {roc_auc: 0.6}, maximum: {roc_auc: 0.95}, beat: [prior, linear], agreement: 0.8}
     limits: {warn: 0.005, refuse: 0.05}                       # quarantined share of a batch
+    checks: {alone: 0.95, reference: 2013-01, drift: 0.2, chance: 5, seasonal: [weekday], missing: 0.1, unseen: 0.01,
+             twins: 0.02, adversarial: 0.9, answers: 0.3, recurring: false}  # see model.Thresholds; also tag:NAME
     admitted: admitted.yaml                                   # rows that people let in by name; see contract.admitted
     automation:                                               # what happens by itself; changes no value
       enabled: true                                           # false: only what somebody starts
@@ -57,14 +62,30 @@ The whole of a ``dataset.yaml``; what has a default may be left out::
       alerts: {command: [notify-send, Failed], webhook: ALERTS_URL, email: SMTP_URL, recipients: [ann@example.org]}
 
 A function in ``features.py`` is a feature of its name; its parameters are columns of ``cleaned`` or features listed
-before it. What is expected of a supplier's data as a whole stands in ``expectations.json`` (``contract.expectations``).
-A dbt project (``dbt/dbt_project.yml``) makes ``cleaned`` from the sources ``raw.<source>`` by its model of that name,
-with the columns that the joins name all the same (``sql``).
+before it. Features from the past of an entity (``model.Window``) stand in ``features`` under ``windows`` and are listed
+nowhere else; ``numeric``, ``windows`` and ``categorical`` are in the order in which they are written::
+
+    features:
+      windows:
+        look_back: 1                                          # batches of cleaned before a row's own; or 0
+        time: sent                                            # when a row happened; absent: the spine's event time
+        each:
+          depot_lateness: {by: [depot], take: mean, of: hours_late, over: 7d, known_after: 36h}
+          depot_parcels: {by: [depot], take: count, over: 3d, known_after: 0s}   # or sum, minimum, maximum, last
+      numeric: [weight, weekday]
+
+``of`` is an expression over columns of ``cleaned``, also such that are known only after the event: ``known_after`` is
+how long after a row's time they are known.
+
+What is expected of a supplier's data as a whole stands in ``expectations.json`` (``contract.expectations``). A dbt
+project (``dbt/dbt_project.yml``) makes ``cleaned`` from the sources ``raw.<source>`` by its model of that name, with
+the columns that the joins name all the same (``dbtproject``). A join that goes by a time brings that time then, under
+whatever name: what SQL makes of it is looked at (``contract.pointintime``).
 """
 
 import dataclasses
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -94,10 +115,15 @@ from mlops_assets.contract.model import (
     Split,
     Target,
     Task,
+    Windows,
 )
+from mlops_assets.contract.pointintime import not_brought
 from mlops_assets.contract.tables import SOURCE_NAME, UNKNOWN, joined_sources, read_joins, read_sources, read_spine
+from mlops_assets.contract.thresholds import read_thresholds
 from mlops_assets.contract.vocabulary import METRICS, REFUSED_SETTINGS, SETTINGS, TASKS, setting_type
+from mlops_assets.contract.windows import Surroundings, read_windows
 from mlops_assets.dbtproject.cache import sql_project
+from mlops_assets.dbtproject.shape import FOLDER
 from mlops_assets.errors import ContractError, UserError
 
 FILE = "dataset.yaml"
@@ -139,6 +165,9 @@ def load_contract(folder: Path) -> Contract:
     root = y.Section(node, "", file, mistakes)
     contract = _contract(folder, root, mistakes)
     mistakes.raise_any()
+    for line, sentence in not_brought(contract) if (folder / FOLDER / "dbt_project.yml").is_file() else ():
+        mistakes.add(file, line, sentence)
+    mistakes.raise_any()
     return dataclasses.replace(contract, sql=sql_project(contract))
 
 
@@ -153,7 +182,7 @@ def _contract(folder: Path, root: y.Section, mistakes: y.Mistakes) -> Contract:
     target, answer = _target(root, table)
     table.forbid(target, answer, sources, spine, joins)
     split = _split(root, partitions, sources.get(spine), table)
-    features = _features(folder, root, table, mistakes)
+    features, windows = _features(folder, root, table, partitions, sources.get(spine))
     baselines, candidates = _models(root, target.task)
     contract = Contract(
         name=folder.name,
@@ -172,6 +201,8 @@ def _contract(folder: Path, root: y.Section, mistakes: y.Mistakes) -> Contract:
         evaluation=_evaluation(root, target.task, table),
         gates=_gates(root, target.task, baselines),
         limits=_limits(root),
+        thresholds=read_thresholds(root, partitions, features),
+        windows=windows,
         supplier=_supplier(folder, root, mistakes),
     )
     admitted = read_admitted(root, contract)
@@ -220,6 +251,11 @@ class _Cleaned:
                 self.forbidden[name] = "is known only after the event (role: excluded)"
             elif "sensitive" in column.roles:
                 self.forbidden[name] = "is sensitive"
+
+    @property
+    def late(self) -> Mapping[str, str]:
+        """Of the forbidden columns those that nobody knows before the event: a sensitive one may be known."""
+        return {name: why for name, why in self.forbidden.items() if why != "is sensitive"}
 
 
 def _cleaned(sources: Mapping[str, Source], spine: str, joins: Sequence[Join]) -> _Cleaned:
@@ -381,8 +417,10 @@ def _split(root: y.Section, partitions: Partitions, spine: Source | None, table:
     return split
 
 
-def _features(folder: Path, root: y.Section, table: _Cleaned, mistakes: y.Mistakes) -> tuple[Feature, ...]:
-    file = folder / FEATURES_FILE
+def _features(
+    folder: Path, root: y.Section, table: _Cleaned, partitions: Partitions, spine: Source | None
+) -> tuple[tuple[Feature, ...], Windows]:
+    file, mistakes = folder / FEATURES_FILE, root.mistakes
     functions = read_functions(file, mistakes) if file.is_file() else {}
     features: dict[str, Feature] = {}
     section = root.section("features", "features")
@@ -395,30 +433,36 @@ def _features(folder: Path, root: y.Section, table: _Cleaned, mistakes: y.Mistak
                 )
         if not features and table.columns and "features" not in root:
             root.wrong("there is no feature; list them: features: {numeric: [..], categorical: [..]}.")
-        return tuple(features.values())
+        return tuple(features.values()), Windows()
+    around = Surroundings(table.columns, table.late, table.unknown, list(functions), partitions.cadence, spine)
+    windows, windowed = read_windows(section, around)
+    taken = dict.fromkeys((window.name for window in windowed), "is a window and listed nowhere else; leave it out.")
     for word in section.names():
-        if word not in ("numeric", "categorical"):
-            continue
-        node = section.node(word)
-        section.get(word, y.list_of(y.text), ())  # tells what is wrong with the list; its items keep their lines
-        for item in node.value if isinstance(node, yaml.SequenceNode) else [node]:
-            if not isinstance(item, yaml.ScalarNode) or not item.value:
+        if word == "windows":
+            features |= {feature.name: feature for feature in windowed}
+        for name, line in _listed(section, word) if word in ("numeric", "categorical") else ():
+            if name in taken:
+                mistakes.add(section.file, line, f"Features: {name!r} {taken[name]}")
                 continue
-            name = str(item.value)
-            if name in features:
-                mistakes.add(section.file, y.line_of(item), f"Features: {name!r} is listed twice.")
-            else:
-                feature_kind: FeatureKind = "numeric" if word == "numeric" else "categorical"
-                features[name] = _feature(
-                    name, feature_kind, y.line_of(item), section=section, table=table, functions=functions, file=file
-                )
+            listed: FeatureKind = "numeric" if word == "numeric" else "categorical"
+            taken[name] = "is listed twice."
+            features[name] = _feature(name, listed, line, section=section, table=table, functions=functions, file=file)
     for word in ("numeric", "categorical"):
         section.node(word)  # asked for, so that a suggestion knows both
     section.finish()
     if not features:
         section.wrong("there is none; list them under numeric and categorical.")
     _check_order(features, functions, table, file, mistakes)
-    return tuple(features.values())
+    return tuple(features.values()), windows
+
+
+def _listed(section: y.Section, word: str) -> Iterator[tuple[str, int]]:
+    """The names in a list, each with its line."""
+    node = section.node(word)
+    section.get(word, y.list_of(y.text), ())  # tells what is wrong with the list; its items keep their lines
+    for item in node.value if isinstance(node, yaml.SequenceNode) else [node]:
+        if isinstance(item, yaml.ScalarNode) and item.value:
+            yield str(item.value), y.line_of(item)
 
 
 def _check_order(
@@ -682,7 +726,7 @@ def _with_roles(contract: Contract, answer: Expression | None) -> dict[str, Sour
 
     add(answer.columns if answer else (), "target")
     add(contract.split.group, "group")
-    add([feature.name for feature in contract.features if not feature.computed], "feature")
+    add([feature.name for feature in contract.features if not (feature.computed or feature.window)], "feature")
     return {
         name: dataclasses.replace(
             source,

@@ -25,7 +25,8 @@ class Column:
     ``format`` is a ``strptime`` pattern for dates and timestamps. ``minimum`` and ``maximum`` are inclusive and of the
     column's own kind (numbers for numbers, ISO text for dates). ``pattern`` must match the whole text. ``missing`` are
     further delivered texts that mean "no value" in this column. ``thousands`` is the sign between groups of three
-    digits, ``zone`` the IANA time zone in which times without an offset are written; they become UTC.
+    digits, ``zone`` the IANA time zone in which times without an offset are written; they become UTC, and the batches
+    of an event time are days of that zone.
     """
 
     name: str
@@ -51,7 +52,8 @@ class FileFormat:
     Without a ``quote`` every sign is a letter. ``header`` is the line of the column names; what stands above is no
     data. ``multiline`` says whether a quoted field may run over several lines; None: it may, unless its lines look like
     rows. A last line without an end is a warning where one is ``expected`` and refuses the file where it is
-    ``required``; so does Parquet without page checksums.
+    ``required``; so does Parquet without page checksums. With ``strip`` blanks around column names and values are no
+    part of them. A file of more than ``most_columns`` is refused.
     """
 
     kind: Literal["csv", "parquet", "jsonl"] = "csv"
@@ -65,6 +67,8 @@ class FileFormat:
     final_newline: Literal["expected", "required"] = "expected"
     archive: Literal["none", "gzip", "zip"] = "none"
     checksums: Literal["optional", "required"] = "optional"
+    strip: bool = False
+    most_columns: int = 2000
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,8 +109,10 @@ class Join:
 
     ``on`` pairs (column of the spine, column of the source). ``kind`` ``left`` keeps rows without a match, ``inner``
     drops none either but refuses the batch when one has no match. ``columns`` maps the name in ``cleaned`` to the
-    source's column. ``as_of`` pairs (time column of the spine, time column of the source): the newest row that is not
-    later, and at most ``tolerance`` seconds older, is taken. ``warn_below`` is the matched share that raises a warning.
+    source's column. ``as_of`` pairs (time column of the spine, time column of the source): the newest row that was
+    known by then is taken, if it is at most ``tolerance`` seconds older. A row of the source is known ``known_after``
+    seconds after its own time; its age counts from its own time all the same. ``warn_below`` is the matched share that
+    raises a warning.
     """
 
     source: str
@@ -115,6 +121,7 @@ class Join:
     kind: Literal["left", "inner"] = "left"
     as_of: tuple[str, str] | None = None
     tolerance: float | None = None
+    known_after: float = 0.0
     warn_below: float = 0.0
     line: int = 0
 
@@ -164,12 +171,55 @@ class Split:
 
 @dataclass(frozen=True, slots=True)
 class Feature:
-    """One input of the model: a column of ``cleaned``, or a function of that name in the dataset's ``features.py``."""
+    """One input of the model: a column of ``cleaned``, a function of that name in ``features.py``, or a ``Window``.
+
+    ``computed`` says that it is a function, ``window`` that it is a window. ``uses`` are the columns of a row that its
+    value depends on; of a window's the entity's and the time's, not those that only other rows give.
+    """
 
     name: str
     kind: FeatureKind
     computed: bool = False
+    window: bool = False
     uses: tuple[str, ...] = ()
+    line: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Window:
+    """A feature from the past of a row's entity: ``take`` of the expression ``of`` over rows with the same ``by``.
+
+    Of the rows of ``cleaned`` one that happened at t counts for a row that happens at T when t < T, and its values were
+    known by then, at t + ``known_after``, not longer than ``over`` ago (both in seconds):
+    T - ``over`` < t + ``known_after`` <= T. Without ``of`` rows are counted. A null in ``of`` or in ``by`` counts not,
+    nor does a number that is none (NaN, infinity); truths count as 1 and 0.
+
+    ``last`` is the value of the newest row that counts, the mean of several of the same moment. Of nothing the count is
+    0 and anything else null; where the row itself has no time, or a null in ``by``, so is the count. Sums are exact and
+    rounded once, so that a value depends on the rows that count and on nothing else: neither on their order nor on
+    other rows beside them.
+    """
+
+    name: str
+    by: tuple[str, ...]
+    take: Literal["count", "sum", "mean", "minimum", "maximum", "last"]
+    over: float
+    known_after: float
+    of: str | None = None
+    line: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Windows:
+    """What features know of the past: ``look_back`` batches of ``cleaned`` before a row's own, and its own.
+
+    ``time`` is the column of ``cleaned`` that says when a row happened; None stands for the spine's event time. A date
+    stands for its first moment.
+    """
+
+    each: tuple[Window, ...] = ()
+    look_back: int = 1
+    time: str | None = None
     line: int = 0
 
 
@@ -220,6 +270,35 @@ class Limits:
 
     warn: float = 0.005
     refuse: float = 0.05
+
+
+@dataclass(frozen=True, slots=True)
+class Thresholds:
+    """From where on a check speaks that has no right answer of its own.
+
+    ``alone``: how well one feature by itself may rank the answers (0.5 says nothing, 1 says all) before it is taken for
+    a leak. ``reference`` names what drift is measured from: a batch's key, a tag as ``tag:NAME``, or None for the batch
+    before. ``drift`` is a population stability index, told only where it also is ``chance`` times what two random
+    halves of the reference show; of ``seasonal`` features it is shown and never told. ``missing`` is by how much the
+    missing share of a column may grow, ``unseen`` the share of rows with a category that the reference does not have,
+    ``twins`` the share of test rows that stand nearly the same in training, ``adversarial`` how well a model may tell
+    test rows from training rows (as ``alone``), ``answers`` how far the answers of the test rows may lie from those in
+    training: Cohen's w of classes, d of numbers. ``recurring`` says that a key comes again in later batches as another
+    event, and not as a copy or a correction.
+    """
+
+    alone: float = 0.95
+    reference: str | None = None
+    drift: float = 0.2
+    chance: float = 5.0
+    missing: float = 0.1
+    unseen: float = 0.01
+    twins: float = 0.02
+    adversarial: float = 0.9
+    answers: float = 0.3
+    recurring: bool = False
+    seasonal: tuple[str, ...] = ()
+    line: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -358,6 +437,8 @@ class Contract:
     evaluation: Evaluation
     gates: Gates
     limits: Limits
+    thresholds: Thresholds = field(default_factory=Thresholds)
+    windows: Windows = field(default_factory=Windows)
     supplier: str | None = None
     automation: Automation = field(default_factory=Automation)
     sample: Sample | None = None

@@ -251,7 +251,11 @@ def _check_rules(cell: y.Section, column: Column) -> None:
 def _check_spelling(cell: y.Section, column: Column, file_format: FileFormat) -> None:
     if column.thousands is not None and column.type not in ("int64", "float64"):
         cell.wrong(f"'thousands' goes with numbers, not with {column.type}.", "thousands")
-    elif column.thousands is not None and column.thousands in (file_format.decimal, file_format.delimiter):
+    elif column.thousands is not None and (
+        column.thousands == file_format.decimal
+        # Between quotes a delimiter is a letter.
+        or (column.thousands == file_format.delimiter and not file_format.quote)
+    ):
         other = "decimal sign" if column.thousands == file_format.decimal else "delimiter"
         cell.wrong(f"'thousands' cannot be {column.thousands!r}, which is the {other}.", "thousands")
     if column.zone is not None and column.type != "timestamp":
@@ -414,6 +418,7 @@ def _join(section: y.Section, sources: Mapping[str, Source], spine: str) -> Join
         ),
         as_of=_as_of(section),
         tolerance=section.get("tolerance", y.duration, None),
+        known_after=section.get("known_after", y.duration, 0.0),
         warn_below=section.get("warn_below", y.share, 0.0),
         line=section.line,
     )
@@ -449,8 +454,20 @@ def _check_join(section: y.Section, join: Join, spine: Source, theirs: Source) -
     elif not set(theirs.key) <= matched:
         missing = [name for name in theirs.key if name not in matched]
         section.wrong(f"a row could match several of {theirs.name!r}: its key has {y.listed(missing)} too.", "on")
-    if join.tolerance is not None and join.as_of is None:
-        section.wrong("'tolerance' goes with 'as_of' only.", "tolerance")
+    _check_times(section, join)
+
+
+def _check_times(section: y.Section, join: Join) -> None:
+    if join.as_of is None:
+        for key in ("tolerance", "known_after"):
+            if key in section:
+                section.wrong(f"{key!r} goes with 'as_of' only.", key)
+    elif join.tolerance is not None and join.known_after > join.tolerance:
+        section.wrong(
+            "'tolerance' counts from a row's own time, and what is known only after it is over never matches; write a "
+            "'tolerance' longer than 'known_after'.",
+            "tolerance",
+        )
 
 
 def _pairs(section: y.Section, key: str, hint: str) -> tuple[tuple[str, str], ...]:

@@ -11,23 +11,26 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from mlops_assets.contract.model import Contract, Join
 from mlops_assets.stages.joins import Met, brought, meet
 from mlops_assets.stages.made import Made
 from mlops_assets.stages.moments import moments
-from mlops_assets.stages.rows import combine, ranks
+from mlops_assets.stages.rows import combine, one_chunk, ranks
 from mlops_assets.stages.sift import QUARANTINE, Sifted
 
 _EXAMPLES = 20
+_MICRO = 1_000_000
 
 
 def clean(contract: Contract, accepted: Mapping[str, pa.Table], sifted: Mapping[str, Sifted]) -> Made:
     """The cleaned table: ``contract.cleaned_columns()``, one row for each accepted row of the spine.
 
     ``accepted`` has the typed rows of the spine and of every joined source; ``sifted`` their accounts. Facts:
-    ``rows``, ``rows_in``, ``sources`` (the accounts) and ``joins`` (matched and ambiguous rows of each). The sentences
-    are the first quarantined rows with their reasons.
+    ``rows``, ``rows_in``, ``sources`` (the accounts) and ``joins`` (of each its matched and ambiguous rows, and by how
+    many seconds the ``latest`` row that an as-of join met was known after the row that met it). The sentences are the
+    first quarantined rows with their reasons.
 
     Raises:
         ContractError: a join compares columns of different types.
@@ -40,7 +43,7 @@ def clean(contract: Contract, accepted: Mapping[str, pa.Table], sifted: Mapping[
         met = meet(contract, join, spine, theirs)
         for name, column in join.columns.items():
             cleaned = cleaned.append_column(name, brought(theirs[column], met))
-        joins.append(joined(join, spine, met))
+        joins.append(joined(join, spine, met) | _latest(join, spine, theirs, met))
     facts = {
         "rows": cleaned.num_rows,
         "rows_in": accepted[contract.spine].num_rows,
@@ -61,6 +64,16 @@ def joined(join: Join, spine: pa.Table, met: Met) -> dict[str, Any]:
     }
 
 
+def _latest(join: Join, spine: pa.Table, theirs: pa.Table, met: Met) -> dict[str, float | None]:
+    """By how many seconds the latest row that an as-of join met was known after the row that met it: 0 or less."""
+    if join.as_of is None:
+        return {}
+    ours, other = join.as_of
+    known = brought(theirs[other], met).cast(pa.timestamp("us")).cast(pa.int64())
+    after = pc.max(pc.subtract(known, one_chunk(spine[ours]).cast(pa.timestamp("us")).cast(pa.int64()))).as_py()
+    return {"latest": None if after is None else after / _MICRO + join.known_after}
+
+
 def quarantine(contract: Contract, sifted: Mapping[str, Sifted]) -> Made:
     """Every row that was refused, with its reasons (``sift.QUARANTINE``); facts: ``rows`` and each source's account."""
     order = [name for name in contract.sources if name in sifted]
@@ -76,7 +89,7 @@ def examples(sifted: Mapping[str, Sifted], most: int = _EXAMPLES) -> list[str]:
     """The first quarantined rows of each source as sentences; sensitive values are not in them."""
     share = max(1, most // max(1, sum(account.quarantined.num_rows > 0 for account in sifted.values())))
     return [
-        f"{row['file']} line {row['line']}: {'; '.join(row['reasons'])}."
+        f"{row['file']} {account.facts.get('place', 'line')} {row['line']}: {'; '.join(row['reasons'])}."
         for account in sifted.values()
         for row in account.quarantined.slice(0, share).select(["file", "line", "reasons"]).to_pylist()
     ]

@@ -35,8 +35,9 @@ class Met:
 def meet(contract: Contract, join: Join, spine: pa.Table, theirs: pa.Table) -> Met:
     """Which row of ``theirs`` each row of the spine meets.
 
-    A null in a column of ``on`` meets nothing. With ``as_of``, the newest row with the same values in ``on`` that is
-    not later and at most ``tolerance`` seconds older.
+    A null in a column of ``on`` meets nothing. With ``as_of``, the newest row with the same values in ``on`` that was
+    known by then, ``known_after`` seconds after its own time, and that is by its own time at most ``tolerance`` seconds
+    older.
 
     Raises:
         ContractError: the columns to compare are of different types.
@@ -53,7 +54,7 @@ def meet(contract: Contract, join: Join, spine: pa.Table, theirs: pa.Table) -> M
         times = _both(contract, join, spine[join.as_of[0]], theirs[join.as_of[1]]).cast(pa.timestamp("us"))
         known &= times.is_valid().to_numpy(zero_copy_only=False)
         moments = times.cast(pa.int64()).fill_null(0).to_numpy()
-        return _as_of(numbers, moments, known, ours, join.tolerance)
+        return _as_of(numbers, moments, known, ours, join)
     return _exact(numbers, known, ours)
 
 
@@ -86,8 +87,10 @@ def _exact(numbers: Ints, known: np.ndarray, ours: int) -> Met:
     return Met(found, ambiguous)
 
 
-def _as_of(numbers: Ints, moments: Ints, known: np.ndarray, ours: int, tolerance: float | None) -> Met:
-    distinct, ranked = np.unique(moments, return_inverse=True)
+def _as_of(numbers: Ints, moments: Ints, known: np.ndarray, ours: int, join: Join) -> Met:
+    counts = moments.copy()
+    counts[ours:] += round(join.known_after * _MICRO)
+    distinct, ranked = np.unique(counts, return_inverse=True)
     position = combine([_dense(numbers), Codes(ranked.astype(np.int64), max(1, len(distinct)))], len(numbers))
     theirs = np.flatnonzero(known[ours:])
     theirs = theirs[np.argsort(position[ours:][theirs], kind="stable")]
@@ -98,8 +101,8 @@ def _as_of(numbers: Ints, moments: Ints, known: np.ndarray, ours: int, tolerance
     candidate = theirs[np.maximum(at, 0)]
     age = moments[:ours] - moments[ours:][candidate]
     met = known[:ours] & (at >= 0) & (numbers[:ours] == numbers[ours:][candidate])
-    if tolerance is not None:
-        met &= age <= round(tolerance * _MICRO)
+    if join.tolerance is not None:
+        met &= age <= round(join.tolerance * _MICRO)
     twin = np.zeros(len(ordered), dtype=bool)
     twin[1:] = ordered[1:] == ordered[:-1]
     several = met & twin[np.maximum(at, 0)]

@@ -5,7 +5,7 @@ and the rules that the contract says already; and what a table does against its 
 themselves (``rules``), delivered rows (``sift``), what a failure means (``mlops_assets.checks``).
 
 A rule that the contract has of a column holds of the feature that is that column, unless a person let rows in despite
-it. A computed feature is only known by its type.
+it. A computed feature is only known by its type, a window that counts also by never being below 0.
 """
 
 from collections.abc import Mapping
@@ -21,6 +21,7 @@ from mlops_assets.contract.model import Column, Contract, Feature
 from mlops_assets.contract.rules import NO_VALUE, rules_of, without
 from mlops_assets.stages.cells import TYPES
 from mlops_assets.stages.features import GROUP, TARGET
+from mlops_assets.stages.online import schema_of
 from mlops_assets.stages.roles import BUCKETS
 from mlops_assets.stages.rows import Ints
 from mlops_assets.stages.rules import as_series, checks, examined, unruly
@@ -29,6 +30,13 @@ if TYPE_CHECKING:
     from pandera.pandas import Check, DataFrameSchema
     from pandera.pandas import Column as Declared
 
+_TELL_BATCH = {
+    "yearly": ("year",),
+    "monthly": ("year", "month"),
+    "weekly": ("year", "month", "day"),
+    "daily": ("year", "month", "day"),
+    "hourly": ("year", "month", "day", "hour"),
+}
 _BUCKET = Column("bucket", "int64", nullable=False, minimum=0, maximum=BUCKETS - 1)
 
 
@@ -50,6 +58,9 @@ def schema_of_features(contract: Contract) -> "DataFrameSchema":
     """The table ``features``: each feature by its kind, finite, within the contract's rules; target and groups."""
     cleaned = _cleaned(contract)
     columns = {feature.name: _feature(feature, cleaned) for feature in contract.features}
+    for window in contract.windows.each:
+        least = 0 if window.take == "count" else None
+        columns[window.name] = _declared(Column(window.name, "float64", minimum=least), pa.float64(), finite=True)
     columns[TARGET] = _any(TARGET, _target_type(contract))
     for name in contract.evaluation.groups:
         if name not in columns:
@@ -57,16 +68,38 @@ def schema_of_features(contract: Contract) -> "DataFrameSchema":
     return _schema("features", columns)
 
 
-def schema_of_request(contract: Contract) -> "DataFrameSchema":
+def schema_of_online(contract: Contract) -> "DataFrameSchema":
+    """The table ``online``: when each row happened and the columns that windows need, typed as in ``cleaned``."""
+    return _schema("online", {name: _any(name, kind) for name, kind in schema_of(contract).items()})
+
+
+def columns_of_request(contract: Contract) -> dict[str, Column]:
     """What somebody must send who asks for a prediction: the columns of ``cleaned`` that features are made from.
 
-    In the order of ``cleaned``, typed as there. Columns that come by a join may be missing values, as they may there.
+    In the order of ``cleaned``, with the rules that hold there. Columns that come by a join may be missing values, as
+    they may there. For a window these are whose past it is, when the row happens, and what tells the batch that it
+    would belong to, since a row sees as many batches as in training; the past itself is not sent.
     """
-    asked = {name for feature in contract.features for name in feature.uses}
+    asked = {name for feature in contract.features for name in feature.uses} | set(tells_batch(contract))
+    return {name: rules for name, rules in _cleaned(contract).items() if name in asked}
+
+
+def tells_batch(contract: Contract) -> tuple[str, ...]:
+    """The columns of the spine's event time that tell the batch in which windows see a row; none where no batch is."""
+    event_time = contract.sources[contract.spine].event_time
+    finest = _TELL_BATCH.get(contract.partitions.cadence)
+    if not contract.windows.each or event_time is None or finest is None:
+        return ()
+    if not event_time.parts:
+        return event_time.columns
+    return tuple(name for name, part in zip(event_time.columns, event_time.parts, strict=True) if part in finest)
+
+
+def schema_of_request(contract: Contract) -> "DataFrameSchema":
+    """The columns of a request (``columns_of_request``), typed as in ``cleaned``."""
     columns = {
         name: _declared(rules, TYPES[rules.type], finite=rules.type == "float64")
-        for name, rules in _cleaned(contract).items()
-        if name in asked
+        for name, rules in columns_of_request(contract).items()
     }
     return _schema("request", columns)
 
@@ -135,7 +168,7 @@ def _finite(name: str) -> "Check":
 def _feature(feature: Feature, cleaned: Mapping[str, Column]) -> "Declared":
     numeric = feature.kind == "numeric"
     kind = pa.float64() if numeric else pa.string()
-    known = None if feature.computed else cleaned.get(feature.name)
+    known = None if feature.computed or feature.window else cleaned.get(feature.name)
     if known is None or known.type == "boolean":
         nullable = known is None or known.nullable
         rules = Column(feature.name, "float64" if numeric else "string", nullable=nullable)

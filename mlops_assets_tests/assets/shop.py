@@ -31,7 +31,7 @@ from mlops_assets.store.store import Store
 from mlops_assets_tests.doors import Called, Project, home_at
 
 BATCH = ("raw/visits", "quarantine", "cleaned", "splits", "features")
-RELEASE = ("candidate_model", "evaluation_report", "trained_model")
+RELEASE = ("split_report", "candidate_model", "evaluation_report", "trained_model")
 DAYS = ("2024-01-01", "2024-01-02", "2024-01-03", "2024-01-04")
 NEWEST = DAYS[-1]
 QUIET = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}

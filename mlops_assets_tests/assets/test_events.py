@@ -122,6 +122,9 @@ def test_many_inputs_are_shown_by_their_ends() -> None:
         ({"a": [1]}, {"a": [1]}),
         ([1, 2], [1, 2]),
         ([{"a": "x|y", "b": None}], "| a | b |\n| --- | --- |\n| x\\|y |  |"),
+        ([{"a": "<script>&amp;"}], "| a |\n| --- |\n| &lt;script>&amp;amp; |"),
+        ([{"a": "[l](javascript:x) `y` *z*"}], "| a |\n| --- |\n| \\[l\\](javascript:x) \\`y\\` \\*z\\* |"),
+        ([{"a": "\x1b[31mred\nx"}], "| a |\n| --- |\n| \\x1b\\[31mred x |"),
     ],
 )
 def test_values_are_plain_or_tables_or_json(value: object, expected: object) -> None:

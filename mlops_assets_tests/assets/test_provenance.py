@@ -26,11 +26,14 @@ def test_a_report_names_every_delivered_file_once(built: Shop) -> None:
     ]
     assert {(item["asset"], item["partition"]): item["version"] for item in found["inputs"]} == {
         ("visits/candidate_model", NEWEST): found["model"],
+        ("visits/split_report", NEWEST): built.heads()["visits/split_report"][NEWEST],
         **{("visits/features", day): built.heads()["visits/features"][day] for day in DAYS},
         **{("visits/splits", day): built.heads()["visits/splits"][day] for day in DAYS},
     }
     assert found["settings"]["boosted_trees"] == {"max_iter": 5}
-    assert [verdict["check"] for verdict in found["verdicts"]][:2] == ["minimum", "maximum"]
+    judged = [(verdict["stage"], verdict["check"]) for verdict in found["verdicts"]]
+    assert judged[:2] == [("evaluation_report", "minimum"), ("evaluation_report", "maximum")]
+    assert judged[5:7] == [("split_report", "disjoint"), ("split_report", "order")]
 
 
 def test_a_candidate_never_saw_the_test(built: Shop) -> None:

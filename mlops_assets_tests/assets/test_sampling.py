@@ -119,8 +119,9 @@ def test_what_another_sample_branch_made_is_used_again(sampled: Shop) -> None:
     sampled.change("max_iter: 5", "max_iter: 6")
     said = sampled.called("run", "visits").text
     # the one report that says the settings, and nothing of a batch
-    assert said.count("computed visits/") == len(RELEASE)
-    assert said.count("reused   visits/") == ALL - len(RELEASE)
+    made = len(RELEASE) - 1  # how the parts compare is the same for any model
+    assert said.count("computed visits/") == made
+    assert said.count("reused   visits/") == ALL - made
 
 
 def test_a_bare_dagster_works_on_the_branch_that_env_names(sampled: Shop) -> None:

@@ -1,6 +1,7 @@
 """A dataset whose ``cleaned`` its dbt project makes: the same versions, tests as checks, and what makes it stale.
 
-What belongs here: the way from files to heads, checks and specs. What does not: SQL, dbt and compiling (``dbtproject``).
+What belongs here: the way from files to heads, checks and specs. What does not: SQL, dbt and compiling
+(``dbtproject``).
 """
 
 import subprocess
@@ -134,7 +135,7 @@ def test_a_macro_makes_stale_what_uses_it_and_the_reason_names_the_model(visits:
     edit(visits, "macros/measured.sql", "* 1.0", "* 2.0")
     assert "cleaned" in visits.stale()
     assert "quarantine" not in visits.stale()
-    done = visits.called("why-stale", "visits/cleaned", DAYS[0])
+    done = visits.called("why-stale", f"visits/cleaned[{DAYS[0]}]")
     assert "Its setting dbt.shops_known changed" in words(done.text)
     assert run(visits).code == 0
     assert visits.manifest("cleaned", DAYS[0]).facts["rows"] == 60
@@ -160,7 +161,7 @@ def test_the_graph_says_where_columns_come_from_and_what_is_asked(made: Shop) ->
     assert lineage.deps_by_column["paid"] == [dg.TableColumnDep(dg.AssetKey(["visits", "raw", "visits"]), "paid")]
     assert spec.metadata["columns_of_unknown_lineage"] == []
     columns = {column.name: column for column in spec.metadata["dagster/column_schema"].columns}
-    assert columns["size"].description == "square metres"
+    assert columns["size"].description == "square metres (from shops.size)"
     assert {check.name: check.severity == "block" for check in made.graph().stages["cleaned"].checks
             if check.name.startswith("dbt_")} == TESTS  # fmt: skip
 

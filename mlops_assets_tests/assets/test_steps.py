@@ -147,7 +147,7 @@ def test_a_release_that_is_refused_says_why(shop: Shop) -> None:
     before = shop.heads()
     result = shop.materialize(RELEASE, NEWEST)
     assert not result.success
-    assert materialized(shop, result) == Counter([("candidate_model", NEWEST)])
+    assert materialized(shop, result) == Counter([("split_report", NEWEST), ("candidate_model", NEWEST)])
     said = reasons(result)
     assert f"visits/evaluation_report [{NEWEST}] was refused by the check minimum: " in said
     assert f"visits/trained_model [{NEWEST}] was not tried: " in said

@@ -7,10 +7,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from mlops_assets.checks.batch import audit
-from mlops_assets.checks.declared import checks
+from mlops_assets.checks.declared import checks, own
 from mlops_assets.checks.verdict import Verdict
 from mlops_assets.contract.model import Contract, EventTime, FileFormat, Join, Partitions, Target
 from mlops_assets.stages.clean import clean, quarantine
@@ -28,8 +29,8 @@ STAGES = ("raw/sales", "quarantine", "cleaned", "splits", "features")
 def verdicts(stage: str, made: Made, rules: Contract | None = None, **more: Any) -> Mapping[str, Verdict]:
     rules = rules or contract()
     found = audit(rules, stage, made, batch=BATCH, **more)
-    assert [verdict.check for verdict in found] == [check.name for check in checks(rules, stage)]
-    assert [verdict.severity for verdict in found] == [check.severity for check in checks(rules, stage)]
+    assert [verdict.check for verdict in found] == [check.name for check in own(rules, stage)]
+    assert [verdict.severity for verdict in found] == [check.severity for check in own(rules, stage)]
     json.dumps([[verdict.sentence, verdict.n, verdict.failed, dict(verdict.details)] for verdict in found])
     return {verdict.check: verdict for verdict in found}
 
@@ -69,7 +70,7 @@ def test_names_are_static_and_follow_the_contract() -> None:
     assert "in_batch" not in names(whole, "raw/sales")
     assert "in_batch" not in names(contract(source(event_time=None)), "raw/sales")
     parquet = contract(source(format=FileFormat("parquet")))
-    assert names(parquet, "raw/sales") == ["readable", "columns", "in_batch", "volume"]
+    assert names(parquet, "raw/sales") == ["readable", "verified", "columns", "in_batch", "volume"]
     assert names(contract(source(), source(name="r", kind="reference")), "raw/r") == [
         "readable", "complete", "final_newline", "columns",
     ]  # fmt: skip
@@ -88,6 +89,38 @@ def test_a_truncated_file_blocks_and_names_the_line(tmp_path: Path) -> None:
     assert found["complete"].examples == (
         "landing/sales_2024-01.csv line 5: the last record is cut off. Deliver the whole file.",
     )
+
+
+@pytest.mark.parametrize(
+    ("earlier", "passed", "sentence"),
+    [
+        (None, False, "5 of 5 columns have no page checksums in 1 of 1 file: damage may pass unseen. Ask for them"),
+        ([], False, "5 of 5 columns have no page checksums in 1 of 1 file, unlike the batches before. Damage may pass"),
+        (["id"], True, "5 of 5 columns have no page checksums in 1 of 1 file, as in most batches before: damage may"),
+    ],
+)
+def test_parquet_that_cannot_be_verified_warns_unless_it_is_usual(
+    tmp_path: Path, earlier: list[str] | None, passed: bool, sentence: str
+) -> None:
+    table = source(format=FileFormat("parquet"))
+    rules = contract(table)
+    columns = {name: ["1"] for name in table.columns}
+    pq.write_table(pa.table(columns), tmp_path / "bare.parquet")
+    made = read(tmp_path, (tmp_path / "bare.parquet").read_bytes(), table)
+    before = [] if earlier is None else [{"unverified_columns": earlier, "rows": 1}] * 3
+    found = {each.check: each for each in audit(rules, "raw/sales", made, batch=BATCH, earlier=before)}["verified"]
+    assert (found.passed, found.severity) == (passed, "warn")
+    assert found.sentence.startswith(sentence)
+    pq.write_table(pa.table(columns), tmp_path / "sealed.parquet", write_page_checksum=True)
+    made = read(tmp_path, (tmp_path / "sealed.parquet").read_bytes(), table)
+    found = {each.check: each for each in audit(rules, "raw/sales", made, batch=BATCH)}["verified"]
+    assert (found.passed, found.sentence) == (True, "Page checksums were verified in every column.")
+
+
+def test_a_column_without_a_name_is_called_so(tmp_path: Path) -> None:
+    text = csv_text(*(f"{row}," for row in ROWS), header=f"{HEADER},")
+    found = verdicts("raw/sales", read(tmp_path, text))["columns"]
+    assert found.sentence == "The contract does not know a column without a name; declare what is wanted."
 
 
 def test_a_missing_line_end_warns_unless_it_is_usual(tmp_path: Path) -> None:

@@ -145,3 +145,20 @@ def test_names_cannot_be_counted() -> None:
     with pytest.raises(UserError) as caught:
         Calendar("named").between("a", "b")
     assert caught.value.sentences == (sentence,)
+
+
+@given(st.sampled_from(TIME_CADENCES), MOMENTS, st.integers(0, 5), st.integers(0, 5))
+def test_the_keys_around_one_are_its_shifts_that_there_are(
+    cadence: Cadence, moment: datetime, before: int, after: int
+) -> None:
+    key = Calendar(cadence).key(moment)
+    cut = Calendar(cadence, Calendar(cadence).shift(key, -2), Calendar(cadence).shift(key, 3))
+    for calendar in (Calendar(cadence), cut):
+        shifts = [calendar.shift(key, n) for n in range(-before, after + 1)]
+        assert calendar.around(key, before, after) == [each for each in shifts if each is not None]
+
+
+def test_names_and_all_have_nothing_around_them() -> None:
+    assert Calendar("named").around("spring", 2, 2) == ["spring"]
+    assert Calendar("none").around("all", 2, 2) == ["all"]
+    assert Calendar("daily", "2024-01-01").around("all", 2, 2) == ["all"]  # a reference of a dataset with batches

@@ -31,7 +31,11 @@ def test_only_what_is_known_before_departure_is_a_feature() -> None:
     columns = contract.cleaned_columns()
     assert {name for name, column in columns.items() if "excluded" in column.roles} == outcomes
     assert not used & outcomes
-    assert len(contract.features) == 18
+    assert len(contract.features) == 21
+    # how late a flight left is asked of others alone, and only whether it was more than 15 minutes: known 15 later
+    assert {window.of for window in contract.windows.each} == {"dep_delay > 15 or dep_delay is null"}
+    assert {window.known_after for window in contract.windows.each} == {(59 + 15 + 1) * 60.0}
+    assert (contract.windows.time, contract.windows.look_back) == ("time_hour", 1)
 
 
 def test_reading_a_contract_loads_nothing_heavy() -> None:

@@ -45,7 +45,7 @@ sources:
 spine: parcels
 joins:
   - {source: depots, on: [depot], columns: {city: town}, warn_below: 0.99}
-  - {source: weather, on: {depot: place}, as_of: {sent: at}, tolerance: 3h, columns: [rain]}
+  - {source: weather, on: {depot: place}, as_of: {sent: at}, tolerance: 3h, columns: [rain], known_after: 1h}
 target: {name: late, expression: "hours_late > 2", task: binary}
 split: {by: time, validation: 2, embargo: 1}
 features:
@@ -147,7 +147,15 @@ def test_everything_that_can_be_said(tmp_path: Path) -> None:
     assert contract.sources["depots"].columns["town"].roles == {"feature"}
     assert contract.joins == (
         Join("depots", (("depot", "depot"),), {"city": "town"}, warn_below=0.99, line=36),
-        Join("weather", (("depot", "place"),), {"rain": "rain"}, as_of=("sent", "at"), tolerance=10800.0, line=37),
+        Join(
+            "weather",
+            (("depot", "place"),),
+            {"rain": "rain"},
+            as_of=("sent", "at"),
+            tolerance=10800.0,
+            known_after=3600.0,
+            line=37,
+        ),
     )
     assert contract.target == Target("late", "hours_late > 2", "binary", True, 38)
     assert contract.split == Split("time", 2, embargo=1, line=39)
@@ -527,6 +535,20 @@ MISTAKES = [
         "Join of 'weather': 'tolerance' should be a time like 90m, 3h or 2d, not '3 weeks'.",
     ),
     (", warn_below: 0.99", ", tolerance: 2d", "Join of 'depots': 'tolerance' goes with 'as_of' only."),
+    (", warn_below: 0.99", ", known_after: 2d", "Join of 'depots': 'known_after' goes with 'as_of' only."),
+    (
+        "known_after: 1h",
+        "known_after: soon",
+        "Join of 'weather': 'known_after' should be a time like 90m, 3h or 2d, not 'soon'.",
+    ),
+    (
+        "known_after: 1h",
+        "known_after: 4h",
+        (
+            "Join of 'weather': 'tolerance' counts from a row's own time, and what is known only after it is over "
+            "never matches; write a 'tolerance' longer than 'known_after'."
+        ),
+    ),
     (
         "as_of: {sent: at}",
         "as_of: {number: rain}",

@@ -49,10 +49,10 @@ def clients(rows: int = 400) -> str:
     for number in range(rows):
         rate = "" if number % 40 == 0 else f"{chance.uniform(0, 5):.2f}".replace(".", ",")
         yes = "yes" if chance.random() < 0.3 else "no"
+        before = {"yes": "no", "no": "yes"}[yes] if number % 4 == 0 else yes
         job = chance.choice(["admin.", "blue-collar", "no"])
-        lines.append(
-            f'"c{number:04}";"m{number}@example.org";"{job}";"{yes}";{rate};{" " if number == 3 else number};"{yes}"'
-        )
+        paid = " " if number == 3 else number
+        lines.append(f'"c{number:04}";"m{number}@example.org";"{job}";"{before}";{rate};{paid};"{yes}"')
     return "\n".join(lines) + "\n"
 
 

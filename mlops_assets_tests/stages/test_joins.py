@@ -67,6 +67,18 @@ def test_as_of_takes_the_newest_row_that_is_not_later() -> None:
     assert met(near, ours, theirs) == ([None, 10, 20, None, None, None, None, None], 0)
 
 
+def test_as_of_takes_the_newest_row_that_was_known_and_the_tolerance_counts_from_its_own_time() -> None:
+    def at(*minutes: int) -> pa.Array:
+        return pa.array([START + timedelta(minutes=m) for m in minutes], pa.timestamp("us"))
+
+    theirs = pa.table({"k": [1, 1, 1], "s": at(10, 20, 30), "v": [10, 20, 30]})
+    ours = pa.table({"k": [1, 1, 1, 1, 1], "t": at(10, 24, 25, 35, 60)})
+    late = join(("k", "k"), as_of=("t", "s"), known_after=5 * 60.0)
+    assert met(late, ours, theirs) == ([None, 10, 20, 30, 30], 0)
+    near = join(("k", "k"), as_of=("t", "s"), known_after=5 * 60.0, tolerance=5 * 60.0)
+    assert met(near, ours, theirs) == ([None, None, 20, 30, None], 0)
+
+
 def test_as_of_with_two_rows_of_one_moment_meets_none() -> None:
     theirs = pa.table({"k": [1, 1, 1], "t": [START, START, START - timedelta(1)], "v": [1, 2, 3]})
     ours = pa.table({"k": [1, 1], "t": [START, START - timedelta(hours=1)]})
@@ -76,8 +88,8 @@ def test_as_of_with_two_rows_of_one_moment_meets_none() -> None:
 KEYS = st.lists(st.tuples(st.integers(0, 3) | st.none(), st.integers(0, 12)), max_size=15)
 
 
-@given(KEYS, KEYS, st.none() | st.integers(0, 5))
-def test_as_of_agrees_with_looking_at_every_row(ours: Any, theirs: Any, tolerance: int | None) -> None:
+@given(KEYS, KEYS, st.none() | st.integers(0, 5), st.integers(0, 4))
+def test_as_of_agrees_with_looking_at_every_row(ours: Any, theirs: Any, tolerance: int | None, late: int) -> None:
     def table(rows: Any) -> pa.Table:
         times = [START + timedelta(seconds=second) for _, second in rows]
         keys = pa.array([key for key, _ in rows], pa.int64())
@@ -88,12 +100,15 @@ def test_as_of_agrees_with_looking_at_every_row(ours: Any, theirs: Any, toleranc
         fits = [
             (when, place)
             for place, (other, when) in enumerate(theirs)
-            if key is not None and other == key and when <= second and (tolerance is None or second - when <= tolerance)
+            if key is not None
+            and other == key
+            and when + late <= second
+            and (tolerance is None or second - when <= tolerance)
         ]
         newest = [place for when, place in fits if when == max(fits)[0]]
         several += len(newest) > 1
         expected.append(newest[0] if len(newest) == 1 else None)
-    rule = join(("k", "k"), as_of=("t", "t"), tolerance=tolerance)
+    rule = join(("k", "k"), as_of=("t", "t"), tolerance=tolerance, known_after=float(late))
     assert met(rule, table(ours), table(theirs)) == (expected, several)
 
 

@@ -10,7 +10,7 @@ import pytest
 from pandera.errors import SchemaErrors
 
 from mlops_assets.contract.load import load_contract
-from mlops_assets.contract.model import Admission, Contract, Feature, Join, Target
+from mlops_assets.contract.model import Admission, Contract, Feature, Join, Target, Window, Windows
 from mlops_assets.stages.clean import clean
 from mlops_assets.stages.features import build_features
 from mlops_assets.stages.schemas import breaches, schema_of_features, schema_of_request, schema_of_splits
@@ -148,6 +148,22 @@ def test_a_request_has_the_columns_that_features_are_made_from() -> None:
     assert schema.validate(frame).equals(frame)
     with pytest.raises(SchemaErrors):
         schema.validate(frame.assign(paid=1), lazy=True)
+
+
+def test_a_window_is_a_number_or_nothing_and_a_count_never_below_zero() -> None:
+    windows = (Window("visits", ("shop",), "count", 1, 0), Window("paid_before", ("shop",), "sum", 1, 0, "paid"))
+    features = tuple(Feature(each.name, "numeric", window=True, uses=("shop", "day")) for each in windows)
+    rules = contract(windows=Windows(windows), features=features)
+    schema = schema_of_features(rules)
+    answers = {"target": pa.array([True, False]), "group:shop": pa.array(["north", None])}
+    good = {"visits": pa.array([0.0, None]), "paid_before": pa.array([-1.5, None])}
+    assert told(schema, pa.table(good | answers)) == []
+    bad = {"visits": pa.array([-1.0, None]), "paid_before": pa.array([float("inf"), None])}
+    assert told(schema, pa.table(bad | answers)) == [
+        ("visits", "is below the minimum 0", [0]),
+        ("paid_before", "is not finite", [0]),
+    ]
+    assert set(schema_of_request(rules).columns) == {"shop", "day"}
 
 
 def test_the_flights_ask_for_nothing_that_is_known_only_afterwards() -> None:

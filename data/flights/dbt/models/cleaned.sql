@@ -1,6 +1,7 @@
 select
     flights.*,
     weather.* exclude (origin, time_hour),
+    weather.time_hour as observed,
     planes.built
 from {{ ref('stg_flights') }} as flights
 left join {{ ref('stg_weather') }} as weather
