@@ -1,6 +1,6 @@
 """The rows that a batch's features are compared with: those of the batch before, of a named one, or of a tag.
 
-What belongs here: finding the versions and reading them. What does not: comparing (``checks.drift``). What is compared
+What belongs here: finding the versions and reading them. What does not: comparing (``stages.drift``). What is compared
 with is no input: it changes no value and makes nothing stale, so that the verdict says which versions it was.
 """
 
@@ -13,7 +13,7 @@ from mlops_assets.errors import CorruptError, NotStoredError
 from mlops_assets.store.refs import view
 
 if TYPE_CHECKING:
-    from mlops_assets.checks.drift import Reference
+    from mlops_assets.stages.drift import Reference
 
 ROWS = 50_000
 """Of a longer reference so many rows, evenly spaced: shares are known to a fifth of a percentage point all the same."""
@@ -32,7 +32,7 @@ class References:
 
     def of(self, stage: Stage, batch: str) -> "Reference":
         """What a batch is compared with, as the contract's thresholds name it."""
-        from mlops_assets.checks.drift import Reference
+        from mlops_assets.stages.drift import Reference
 
         asset = self._plan.graph.asset(stage.name)
         named = self._plan.graph.contract.thresholds.reference

@@ -13,13 +13,13 @@ from typing import Any
 import pyarrow as pa
 
 from mlops_assets.checks import declared
-from mlops_assets.checks.coded import Coded, coded
-from mlops_assets.checks.drift import Moved, Reference, moved, profile
 from mlops_assets.checks.leakage import Leak, leaks, outcomes
-from mlops_assets.checks.ranking import LEAST, answers_of, strength
 from mlops_assets.checks.verdict import Check, Verdict, verdict_of
 from mlops_assets.contract.model import Contract, Feature
+from mlops_assets.stages.coded import Coded, coded
+from mlops_assets.stages.drift import Moved, Reference, moved, profile
 from mlops_assets.stages.features import TARGET
+from mlops_assets.stages.ranking import LEAST, answers_of, strength
 
 _EXAMPLES = 20
 _NAMED = 5

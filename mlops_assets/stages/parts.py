@@ -15,7 +15,7 @@ validation, as a candidate is fitted to both:
 - ``answers``: how far the answers of the test rows are from those of the fitted ones: see ``answers_apart``;
 - ``key``, ``group``: the ``columns``, and ``shared`` keys or groups of each two parts: see ``shared``;
 - ``order``: by time, the rows that happened out of order: see ``out_of_order``;
-- ``features``: by name, ``alone`` and ``apart`` (see ``shift``), ``drift`` and ``chance`` (see ``checks.drift``);
+- ``features``: by name, ``alone`` and ``apart`` (see ``shift``), ``drift`` and ``chance`` (see ``stages.drift``);
 - ``timelike``: by time, features that alone tell test rows from fitted ones; they are left out of what follows;
 - ``adversarial``, ``twins``: see ``shift``.
 """
@@ -31,11 +31,10 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from mlops_assets.checks import drift
-from mlops_assets.checks.coded import coded
 from mlops_assets.contract.calendar import Calendar
 from mlops_assets.contract.model import Contract, Task
-from mlops_assets.stages import shift
+from mlops_assets.stages import drift, shift
+from mlops_assets.stages.coded import coded
 from mlops_assets.stages.evaluate import rounded
 from mlops_assets.stages.features import TARGET
 from mlops_assets.stages.made import Made

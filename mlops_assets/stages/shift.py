@@ -2,7 +2,7 @@
 
 What belongs here: features as whole numbers, how well each of them and all of them together tell two sets of rows
 apart, and rows that nearly stand in both. What does not: which rows those are (``parts``), the drift of one feature
-(``checks.drift``), and whether a number is too large (``checks.parts``).
+(``stages.drift``), and whether a number is too large (``checks.parts``).
 
 Every function takes the *fitted* rows first and the *test* rows second, and looks at no answer.
 """
@@ -14,10 +14,10 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from mlops_assets.checks.coded import coded
-from mlops_assets.checks.ranking import answers_of, strength
 from mlops_assets.contract.model import Feature, FeatureKind, Target
+from mlops_assets.stages.coded import coded
 from mlops_assets.stages.metrics import Floats, Ints, Truths, auc_interval
+from mlops_assets.stages.ranking import answers_of, strength
 from mlops_assets.stages.rows import Codes, combine, encode, repeated
 from mlops_assets.stages.train import SEED, evenly, steady
 
@@ -65,7 +65,7 @@ def sample(found: Mapping[str, Pair]) -> tuple[Mapping[str, Floats], Ints, Truth
 
 
 def alone(values: Floats, kind: FeatureKind, is_test: Truths) -> float | None:
-    """How well one feature tells test rows from fitted ones: 0.5 not at all, 1 always (``checks.ranking``).
+    """How well one feature tells test rows from fitted ones: 0.5 not at all, 1 always (``stages.ranking``).
 
     None for too few rows.
     """

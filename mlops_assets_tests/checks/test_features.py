@@ -11,10 +11,10 @@ import pyarrow as pa
 import pytest
 
 from mlops_assets.checks.declared import foresight
-from mlops_assets.checks.drift import Reference
 from mlops_assets.checks.features import audit
 from mlops_assets.checks.verdict import Verdict
 from mlops_assets.contract.model import Contract, Evaluation, Feature, Target, Thresholds
+from mlops_assets.stages.drift import Reference
 from mlops_assets.stages.features import build_features
 from mlops_assets_tests.stages.build import at, column, contract, source
 

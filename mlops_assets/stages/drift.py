@@ -1,7 +1,7 @@
 """How far the distribution of a feature moved from a reference's.
 
-What belongs here: pure functions from columns to numbers. What does not: from where on a number is told (``features``),
-which version the reference is (``assets.reference``).
+What belongs here: pure functions from columns to numbers. What does not: from where on a number is told
+(``checks.features``), which version the reference is (``assets.reference``).
 
 The number is the population stability index (Siddiqi 2006): the sum over bins of (q - p) ln(q / p), where p and q are
 the shares of the reference's and of the batch's rows. Bins of numbers are ``BINS`` quantiles of the reference, or its
@@ -22,8 +22,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from mlops_assets.checks.coded import Coded, coded, halves
 from mlops_assets.contract.model import FeatureKind
+from mlops_assets.stages.coded import Coded, coded, halves
 from mlops_assets.stages.rows import Ints
 
 BINS = 10

@@ -21,8 +21,8 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from mlops_assets.checks.coded import Coded, coded, halves
 from mlops_assets.contract.model import FeatureKind, Target
+from mlops_assets.stages.coded import Coded, coded, halves
 from mlops_assets.stages.rows import Ints, encode, one_chunk
 
 Floats = npt.NDArray[np.float64]

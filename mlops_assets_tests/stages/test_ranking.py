@@ -9,9 +9,9 @@ import pytest
 from scipy.stats import spearmanr
 from sklearn.metrics import roc_auc_score
 
-from mlops_assets.checks.coded import coded, halves
-from mlops_assets.checks.ranking import LEAST, answers_of, strength
 from mlops_assets.contract.model import FeatureKind, Target
+from mlops_assets.stages.coded import coded, halves
+from mlops_assets.stages.ranking import LEAST, answers_of, strength
 
 BINARY = Target("bought", "paid > 0", "binary")
 MANY = Target("kind", "kind", "multiclass")

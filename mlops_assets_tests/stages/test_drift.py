@@ -7,9 +7,9 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from mlops_assets.checks.coded import coded
-from mlops_assets.checks.drift import BINS, Moved, moved, profile, stability
 from mlops_assets.contract.model import FeatureKind
+from mlops_assets.stages.coded import coded
+from mlops_assets.stages.drift import BINS, Moved, moved, profile, stability
 
 ROWS = 4000
 
