@@ -35,11 +35,11 @@ def add(commands: Commands) -> None:
 def _online(options: argparse.Namespace, home: Home) -> int:
     if options.check and options.rebuild:
         raise UserError("--check changes nothing, and --rebuild makes all anew: give one of them.")
+    store = open_store(home)
     found = [contract for contract in contracts(home, options.dataset) if contract.windows.each]
     if not found:
         asked = options.dataset or home.data
         raise UserError(f"{asked} has no windows: nothing of the past is needed to answer requests.")
-    store = open_store(home)
     told = [_state(contract, store, home, options) for contract in found]
     if options.json:
         say_json(told)

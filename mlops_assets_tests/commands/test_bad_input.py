@@ -466,6 +466,7 @@ VERBS = {
     "why": ["shop/cleaned[01]"],
     "impact": ["shop/cleaned[01]"],
     "history": ["shop/cleaned"],
+    "online": [],
     "tag": ["v2", "shop", "-m", "m", "--no-lock"],
     "tags": [],
     "lock": ["--tag", "v1", "shop"],
