@@ -80,6 +80,13 @@ class Backend(Protocol):
     def write(self, path: str, content: Content) -> Written:
         """Write a file, in place of whatever had its name."""
 
+    def append(self, path: str, data: bytes) -> int | None:
+        """Add to the end of a file, which is made if there is none, and give its size then; for what may get lost.
+
+        Not durable, not surely whole, and no error: None where the place refused, or has no files that grow. What
+        several append at once stands one after the other, but for network file systems.
+        """
+
     def swap(self, path: str, data: bytes, seen: bytes | None) -> bool:
         """Write ``data`` if the file's bytes are ``seen`` (None: no file); whether that was so.
 

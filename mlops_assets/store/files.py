@@ -203,6 +203,26 @@ def create_only(path: Path, content: Content) -> bool:
         return file.create()
 
 
+def append(path: str, data: bytes) -> int:
+    """Add bytes at the end of a file, made if there is none, in one call of the system; its size then.
+
+    Nothing is made durable. Raises ``OSError``; a part may stand there then.
+    """
+    flags = os.O_WRONLY | os.O_APPEND
+    try:
+        descriptor, new = os.open(path, flags), False
+    except FileNotFoundError:
+        make_directory(Path(path).parent)
+        descriptor, new = os.open(path, flags | os.O_CREAT, 0o666), True
+    try:
+        if new:
+            _share(descriptor, Path(path).parent)
+        os.write(descriptor, data)
+        return os.lseek(descriptor, 0, os.SEEK_CUR)
+    finally:
+        os.close(descriptor)
+
+
 def fingerprint(path: Path) -> Written:
     """Size and sha256 of a file."""
     digest = hashlib.sha256()

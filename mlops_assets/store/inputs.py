@@ -3,9 +3,10 @@
 What belongs here: comparing the inputs in manifests with what a snapshot shows, and remembering what was read. What
 does not: what follows from a difference (a tag names it, and is made).
 
-Reading 60,000 manifests takes a second. So the inputs of what was tagged last are kept in ``cache/inputs/<dataset>``,
-and only manifests that are new since are read. The file holds nothing that the manifests do not say: it may be deleted,
-is not copied to remotes, and one that is damaged or of another format is made again.
+Reading 60,000 manifests takes a second. So the inputs of what was tagged last are kept in ``cache/inputs/<dataset>``.
+Of manifests that are new since, many are looked for in the notes of those who published them (``notes``), and the rest
+is read. The file holds nothing that the manifests do not say: it may be deleted, is not copied to remotes, and one that
+is damaged or of another format is made again.
 """
 
 from collections.abc import Iterable, Iterator, Mapping
@@ -19,6 +20,7 @@ from mlops_assets.store.bulk import uncollected
 from mlops_assets.store.digest import bytes_digest
 from mlops_assets.store.heads import Leaf
 from mlops_assets.store.names import segment
+from mlops_assets.store.notes import Named, noted
 from mlops_assets.store.records import FROM_ANOTHER, manifest_path
 
 if TYPE_CHECKING:
@@ -32,15 +34,12 @@ SHARE = 50
 Snapshot = Mapping[str, Mapping[str, Leaf]]
 """Leaves by asset and batch."""
 
-_Named = tuple[str, str, str | None]
-"""Asset, partition and version of an input; the version of one that was absent is None."""
-
 
 @dataclass
 class _Known:
     """The inputs of manifests; ``of`` gives the places in ``named`` by manifest id. In a file each stands once."""
 
-    named: list[_Named] = field(default_factory=list)
+    named: list[Named] = field(default_factory=list)
     of: dict[str, list[int]] = field(default_factory=dict)
 
     def encode(self) -> bytes:
@@ -81,10 +80,10 @@ class _Known:
         kept.add({manifest: [self.named[place] for place in self.of[manifest]] for manifest in manifests})
         return kept
 
-    def add(self, inputs: Mapping[str, Iterable[_Named]]) -> None:
+    def add(self, inputs: Mapping[str, Iterable[Named]]) -> None:
         """Take over what more manifests say; what was known before is not searched for the same inputs."""
         start = len(self.named)
-        places: dict[_Named, int] = {}
+        places: dict[Named, int] = {}
         for manifest, items in inputs.items():
             self.of[manifest] = [start + places.setdefault(item, len(places)) for item in items]
         self.named += places
@@ -99,20 +98,16 @@ def differing(store: "Store", dataset: str, snapshot: Snapshot) -> tuple[Mapping
     that led to them; inputs that belong to another dataset are not looked at.
     """
     known = _inputs_of(store, dataset, snapshot)
-
-    def tagged_of(asset: str, partition: str) -> str | None:
-        leaf = snapshot.get(asset, {}).get(partition)
-        return leaf.version if leaf else None
-
-    ours = {asset for asset, _, _ in known.named if asset.partition("/")[0] == dataset}
+    assets = {asset for asset, _, _ in known.named}
+    tagged = {asset: snapshot.get(asset, {}) for asset in assets if asset.partition("/")[0] == dataset}
     stale = {
         place
         for place, (asset, partition, version) in enumerate(known.named)
-        if asset in ours and tagged_of(asset, partition) != version
+        if asset in tagged and _version(tagged[asset].get(partition)) != version
     }
     if not stale:
         return ()
-    used: dict[_Named, dict[str, list[str]]] = {}
+    used: dict[Named, dict[str, list[str]]] = {}
     for asset, leaves in snapshot.items():
         for batch, leaf in leaves.items():
             for place in known.of[leaf.manifest]:
@@ -120,7 +115,8 @@ def differing(store: "Store", dataset: str, snapshot: Snapshot) -> tuple[Mapping
                     used.setdefault(known.named[place], {}).setdefault(asset, []).append(batch)
     found = []
     for (asset, partition, version), users in used.items():
-        record = {"input": asset, "partition": partition, "recorded": version, "tagged": tagged_of(asset, partition)}
+        shown = _version(tagged[asset].get(partition))
+        record = {"input": asset, "partition": partition, "recorded": version, "tagged": shown}
         found.append({**record, "used_by": users})
     return tuple(sorted(found, key=lambda item: (item["input"], item["partition"], item["recorded"] or "")))
 
@@ -128,6 +124,10 @@ def differing(store: "Store", dataset: str, snapshot: Snapshot) -> tuple[Mapping
 def cache_path(dataset: str) -> str:
     """Where it is remembered which inputs a dataset's tagged manifests name."""
     return f"cache/inputs/{segment(dataset)}"
+
+
+def _version(leaf: Leaf | None) -> str | None:
+    return leaf.version if leaf else None
 
 
 def _inputs_of(store: "Store", dataset: str, snapshot: Snapshot) -> _Known:
@@ -144,7 +144,8 @@ def _inputs_of(store: "Store", dataset: str, snapshot: Snapshot) -> _Known:
     ]
     if new:
         known_before = bool(known.of)
-        known.add(dict(_read(store, new)))
+        inputs = noted(store.backend, dataset, [id_ for _, _, id_ in new])
+        known.add(inputs | dict(_read(store, [item for item in new if item[2] not in inputs])))
         if len(new) * SHARE > len(known.of):
             if known_before:
                 known = known.only(leaf.manifest for leaves in snapshot.values() for leaf in leaves.values())
@@ -152,7 +153,7 @@ def _inputs_of(store: "Store", dataset: str, snapshot: Snapshot) -> _Known:
     return known
 
 
-def _read(store: "Store", new: list[tuple[str, str, str]]) -> Iterator[tuple[str, list[_Named]]]:
+def _read(store: "Store", new: list[tuple[str, str, str]]) -> Iterator[tuple[str, list[Named]]]:
     paths = [manifest_path(asset, batch, id_) for asset, batch, id_ in new]
     for (asset, batch, id_), path, data in zip(new, paths, store.backend.read_many(paths), strict=True):
         if data is None:

@@ -6,16 +6,17 @@ what a branch shows beside its own heads (``store``), or one picture of many fol
 A head is replaced by a new file under its name. So where the place marks its files (``Backend.marks``), a file with the
 mark it had when it was read holds what it held then, unless two files got the same mark: one may get the inode of
 another that it replaced within the same tick of the clock. Hence what is younger than ``YOUNG`` when it is looked at is
-read and not remembered (git's rule for its index): by the clock of the place, which is asked before that look.
+read and not remembered (git's rule for its index): by the clock of the place, which is asked before files are read.
 
 The index holds nothing that the heads do not say: it may be deleted, is not copied to remotes, and one that is damaged
 or of another format is made again. It is written as a whole; of two writers the last one wins, and either is right.
 On network file systems a look is as fresh as the attributes that the system keeps, which is seconds.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
-from typing import TYPE_CHECKING, NamedTuple
+from functools import partial
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import orjson
 
@@ -41,6 +42,9 @@ YOUNG = 2_000_000_000
 
 _TICK, _COARSE = 100_000_000, 10_000_000
 """Nanoseconds: many ticks of a kernel's clock, and a number of which all times of coarser clocks are multiples."""
+
+_leaf: Callable[[Sequence[Any]], Leaf] = partial(tuple.__new__, Leaf)
+"""``Leaf._make`` without passing through Python: one is made for every head."""
 
 
 class Look(NamedTuple):
@@ -72,10 +76,8 @@ def look(store: "Store", branch: str, asset: str) -> Look:
     new = _new(marks, index)
     old = None
     if len(new) > max(FEW, len(marks) // SHARE) and (clock := store.backend.clock()) is not None:
-        # what is older than this look by the clock of the place cannot get a second content under its mark
+        # under an older mark nothing comes any more: what is read from here on is the last that has it, or has another
         old = clock - YOUNG
-        marks = store.backend.marks(folder) or {}
-        new = _new(marks, index)
     read, data = _read(store, asset, folder, new)
     if not new and len(marks) == len(index.leaves):
         return Look(index.leaves, data, marks)
@@ -147,6 +149,6 @@ def _load(store: "Store", folder: str) -> _Index:
     if record["format"] != FORMAT or record["folder"] != folder:
         return _Index({}, {})
     names = record["names"]
-    leaves = (Leaf._make(leaf) if leaf else None for leaf in record["leaves"])
+    leaves = (_leaf(leaf) if leaf else None for leaf in record["leaves"])
     marks = zip(*record["marks"], strict=True)
     return _Index(dict(zip(names, marks, strict=True)), dict(zip(names, leaves, strict=True)))

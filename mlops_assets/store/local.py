@@ -76,6 +76,13 @@ class LocalBackend:
         """See ``Backend``."""
         return files.write_file(self.root / path, content)
 
+    def append(self, path: str, data: bytes) -> int | None:
+        """See ``Backend``."""
+        try:
+            return files.append(f"{self.url}/{path}", data)
+        except OSError:
+            return None
+
     def swap(self, path: str, data: bytes, seen: bytes | None) -> bool:
         """See ``Backend``; takes the lock of ``hold``, not a second one: two writers could wait for each other."""
         with self.hold(path):

@@ -233,6 +233,11 @@ class ObjectBackend:
             file.replace()
         return file.written
 
+    def append(self, path: str, data: bytes) -> int | None:
+        """See ``Backend``; objects do not grow."""
+        del path, data
+        return None
+
     def swap(self, path: str, data: bytes, seen: bytes | None) -> bool:
         """See ``Backend``.
 

@@ -30,6 +30,7 @@ from mlops_assets.store.heads import Head, Leaf, Move, read_leaf
 from mlops_assets.store.listing import look
 from mlops_assets.store.manifest import Kind, Manifest
 from mlops_assets.store.names import asset_path, segment, text, version_name
+from mlops_assets.store.notes import note
 from mlops_assets.store.records import FROM_ANOTHER, manifest_path
 
 FORMAT = 2
@@ -249,6 +250,8 @@ class Store(Blobs):
                 run_id=manifest.run_id,
             )
         assert moved is not None
+        if _identity(moved) != _identity(expected):
+            note(self.backend, manifest)
         return moved
 
     def move(

@@ -44,23 +44,23 @@ def stocked(place: Path) -> Store:
 
 
 def files(place: Path, *but: str) -> dict[str, bytes]:
-    """All files of a store in a folder, without locks, the note that moves were received, and what is under ``but``."""
+    """Files of a store in a folder but for cache, locks, the note that moves were received, and what ``but`` names."""
     found = {}
     for folder, _, names in os.walk(place):
         for name in names:
             path = Path(folder, name)
             relative = path.relative_to(place).as_posix()
-            if not relative.startswith(("locks/", "received/", *but)):
+            if not relative.startswith(("cache/", "locks/", "received/", *but)):
                 found[relative] = path.read_bytes()
     return found
 
 
 def contents(store: Store) -> Mapping[str, bytes]:
-    """All files of a store anywhere, but for locks, what it knows of remotes, and trees (that knowledge has some)."""
+    """All files of a store anywhere, but for cache, locks, what it knows of remotes, and trees (that has some)."""
     return {
         entry.path: store.backend.read(entry.path)
         for entry in store.backend.entries("")
-        if not entry.path.startswith(("locks/", "received/", "remotes/", "trees/"))
+        if not entry.path.startswith(("cache/", "locks/", "received/", "remotes/", "trees/"))
     }
 
 

@@ -391,6 +391,6 @@ def test_heads_of_folders_that_stood_still_are_looked_at_once(tmp_path: Path, ki
     asked: list[str] = []
     backend.before = asked.append
     seen(store, "shop")
-    # of two assets and the folder around them; for its index, what is young is looked at twice, and then again
-    assert asked.count("marks") == (3 if old else 8)
+    # of two assets and the folder around them; what is young is looked at again
+    assert asked.count("marks") == (3 if old else 6)
     assert ("read_many" in asked) == (not old)

@@ -124,6 +124,27 @@ def test_a_head_replaced_within_a_tick_is_seen(store: Store) -> None:
     assert opened(store) == set()
 
 
+def test_a_head_that_moves_after_it_was_listed_is_not_remembered_as_it_was(store: Store) -> None:
+    for number in range(COUNT):
+        put(store, f"{number:03}", number)
+    time.sleep(OLD)
+
+    class Moving(type(store.backend)):  # type: ignore[misc]
+        """Heads move between the list of a folder and the reading of its files."""
+
+        def clock(self) -> int | None:
+            found: int | None = super().clock()
+            put(store, "007", 1000)
+            put(store, "008", None)
+            return found
+
+    seen = look(Store(Moving(Path(store.backend.url))), "main", ASSET).leaves
+    assert (seen["007"], seen["008"]) == (leaf(1000), None)
+    put(store, "007", 1001)
+    assert opened(store) == {"007", "008"}, "their marks are others than those that were listed"
+    assert store.leaves("main", ASSET) == plain(store)
+
+
 @pytest.mark.parametrize("damage", [b"", b"x", b"b3:0\n{}", "cut", "flipped", "other"])
 def test_a_damaged_index_is_made_again(old: Store, damage: bytes | str) -> None:
     place = Path(old.backend.url) / index_path(FOLDER)

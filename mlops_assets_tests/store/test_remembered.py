@@ -195,6 +195,7 @@ def test_a_broken_ledger_is_not_believed(store: Store) -> None:
 
 
 def test_a_place_that_cannot_be_written_is_asked_all_the_same(store: Store) -> None:
+    shutil.rmtree(store.root / "cache")
     (store.root / "cache").write_text("in the way")
     assert here(looked(store)) == recorded(store)
 
