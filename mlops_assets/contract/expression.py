@@ -1,7 +1,7 @@
 """Small expressions over a table's columns, such as ``arr_delay > 15``.
 
 What belongs here: reading an expression, saying what is wrong with it, knowing its columns and its type, and computing
-it. What does not: which expressions a contract has (``load``).
+it. What does not: which expressions a contract has (``target``, ``windows``).
 
 The language: columns (any name in backticks: `` `Total Charges` ``), numbers, texts, ``true``, ``false``; ``+ - * /``;
 ``== != < <= > >=``; ``and or not``; ``in (..)``, ``not in (..)``; ``is null``, ``is not null``. A missing operand gives

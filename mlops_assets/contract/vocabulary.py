@@ -5,9 +5,13 @@ What belongs here: names and the kind of value each takes. What does not: what a
 
 from typing import Final
 
-from mlops_assets.contract.model import ColumnType, Role, Task
+from mlops_assets.contract.model import ColumnType, FeatureKind, Role, Task
 
 COLUMN_TYPES: Final[tuple[ColumnType, ...]] = ("string", "int64", "float64", "boolean", "date", "timestamp")
+FEATURE_TYPES: Final[dict[FeatureKind, tuple[ColumnType, ...]]] = {
+    "numeric": ("int64", "float64", "boolean"),
+    "categorical": ("string", "int64", "boolean"),
+}
 TASKS: Final[tuple[Task, ...]] = ("binary", "multiclass", "regression")
 
 # Roles that a column is given by hand; the others follow from key, event_time, split and target.

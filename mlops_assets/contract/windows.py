@@ -1,7 +1,7 @@
 """The part of a contract that describes features from the past of an entity: ``windows`` in ``features``.
 
 What belongs here: reading that section into ``model.Windows`` and the features that follow from it, and how far back
-batches must be looked at. What does not: the other features (``load``), computing a window (``stages.windows``).
+batches must be looked at. What does not: the other features (``features``), computing a window (``stages.windows``).
 """
 
 import re

@@ -7,6 +7,7 @@ import pytest
 from mlops_assets.contract.load import load_contract
 from mlops_assets.contract.model import FileFormat, Source
 from mlops_assets.errors import ContractError
+from mlops_assets_tests.contract.parcels import each_mistake, placed, told_instead
 
 CONTRACT = """\
 description: Sales.
@@ -113,3 +114,32 @@ def test_between_quotes_a_delimiter_is_a_letter_of_a_number(tmp_path: Path) -> N
     assert "'thousands' cannot be ',', which is the delimiter." in told(
         tmp_path, "{quote: none}", paid="thousands: ','"
     )
+
+
+MISTAKES = [
+    (
+        'delimiter: ";"',
+        "delimiter: tabs",
+        "Source 'parcels', format: 'delimiter' should be one sign, like ';' or tab, not 'tabs'.",
+    ),
+    (
+        'delimiter: ";"',
+        'delimiter: "."',
+        "Source 'parcels', format: delimiter, quote and decimal sign cannot be the same letter.",
+    ),
+    (
+        'delimiter: ";"',
+        "encoding: utf-9",
+        "Source 'parcels', format: 'encoding' is 'utf-9', an encoding nobody knows; try utf-8.",
+    ),
+    (
+        "format: parquet",
+        'format: {kind: parquet, quote: "\'"}',
+        "Source 'weather', format: 'quote' goes with csv only, not with parquet.",
+    ),
+]
+
+
+@each_mistake(MISTAKES)
+def test_a_mistake_in_a_file_that_has_more(tmp_path: Path, old: str, new: str, sentence: str) -> None:
+    assert placed(old, sentence) in told_instead(tmp_path, old, new)
