@@ -835,10 +835,7 @@ def _many_heads(root: Path, count: int) -> None:
                 accepted=True,
             )
             leaf = leaf_of(made[batch])
-            head = Head(
-                asset, batch, 1, leaf.manifest, leaf.version, leaf.recipe, f"b3:{'0' * 64}", os.urandom(12).hex(),
-                leaf.kind, leaf.size, leaf.sha256, leaf.rows,
-            )  # fmt: skip
+            head = Head(asset, batch, 1, f"b3:{'0' * 64}", os.urandom(12).hex(), *leaf)
             contents = {
                 manifest_path(asset, batch, leaf.manifest): made[batch].encoded,
                 head_path("main", asset, batch): head.encode(),

@@ -300,7 +300,7 @@ def _take(store: Store, change: Change, step: Step, again: bool) -> Skipped | No
     if again and step.expected is None and made(store, change, step):
         return None
     expected = step.expected and Head(
-        step.asset, step.batch, step.expected.seq, step.expected.manifest, "", "", "", step.expected.attempt
+        step.asset, step.batch, step.expected.seq, "", step.expected.attempt, step.expected.manifest, "", ""
     )
     try:
         store.move(

@@ -17,6 +17,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from mlops_assets.errors import NotStoredError, PurgedError
+from mlops_assets.store.columns import Columns
 from mlops_assets.store.heads import Leaf
 from mlops_assets.store.manifest import Input, Manifest
 from mlops_assets.store.records import manifest_path, read_manifest
@@ -319,21 +320,26 @@ def _no_batch(a: "View", b: "View", assets: Iterable[str], batch: str) -> str:
 def _asset(looking: "_Looking", asset: str, old: Mapping[str, Leaf], new: Mapping[str, Leaf]) -> AssetDiff:
     if looking.paired and len(old) == len(new) == 1 and old.keys() != new.keys():
         # one version against another, whatever batches they are of
-        (before,), (after,) = old.items(), new.items()
-        one = looking.at(asset, [(f"{before[0]} -> {after[0]}", before, after)])
+        (was,), (is_,) = old.items(), new.items()
+        one = looking.at(asset, [(f"{was[0]} -> {is_[0]}", was, is_)])
         return AssetDiff(asset, {}, {}, changed=tuple(one), remade=(), unchanged=0)
-    moved = [batch for batch, leaf in new.items() if batch in old and old[batch] != leaf]
-    pairs = [(batch, (batch, old[batch]), (batch, new[batch])) for batch in sorted(moved)]
-    changes = looking.at(asset, [pair for pair in pairs if pair[1][1].manifest != pair[2][1].manifest])
-    common = sum(batch in old for batch in new)
+    before, after = _manifests(old), _manifests(new)
+    moved = sorted(batch for batch, manifest in after.items() if before.get(batch, manifest) != manifest)
+    changes = looking.at(asset, [(batch, (batch, old[batch]), (batch, new[batch])) for batch in moved])
+    common = len(before.keys() & after.keys())
     return AssetDiff(
         asset,
-        added={batch: new[batch] for batch in sorted(new) if batch not in old},
-        removed={batch: old[batch] for batch in sorted(old) if batch not in new},
+        added={batch: new[batch] for batch in sorted(after.keys() - before.keys())},
+        removed={batch: old[batch] for batch in sorted(before.keys() - after.keys())},
         changed=tuple(change for change in changes if change.before.version != change.after.version),
         remade=tuple(change for change in changes if change.before.version == change.after.version),
         unchanged=common - len(changes),
     )
+
+
+def _manifests(leaves: Mapping[str, Leaf]) -> dict[str, str]:
+    columns = Columns.of(Leaf, leaves)
+    return dict(zip(columns.names, columns.column("manifest"), strict=True))
 
 
 @dataclass(frozen=True, slots=True)

@@ -21,7 +21,8 @@ from typing import Protocol
 from mlops_assets.errors import ConflictError
 from mlops_assets.store.backend import Mark
 from mlops_assets.store.bulk import uncollected
-from mlops_assets.store.heads import Leaf
+from mlops_assets.store.columns import Columns
+from mlops_assets.store.heads import Head, read_head
 from mlops_assets.store.listing import look, settled
 from mlops_assets.store.names import segment, text
 from mlops_assets.store.store import Store
@@ -51,31 +52,26 @@ def freeze(store: Store, branch: str, dataset: str | None = None) -> dict[str, s
     for asset in sorted({*base, *own}):
         if dataset is not None and asset.partition("/")[0] != dataset:
             continue
-        leaves = dict(store.tree(base[asset])) if asset in base else {}
-        for name, leaf in own.get(asset, {}).items():
-            if leaf:
-                leaves[text(name)] = leaf
-            else:
-                leaves.pop(text(name), None)
+        leaves = store.leaves_of(Columns.of(Head, own.get(asset, {})), base.get(asset))
         if leaves:
             trees[asset] = store.write_tree(asset, leaves)
     return trees
 
 
-def _picture(store: Store, branch: str, dataset: str | None) -> dict[str, dict[str, Leaf | None]]:
-    """What the branch's own heads show at one moment, by asset and the names of files; None: taken away."""
+def _picture(store: Store, branch: str, dataset: str | None) -> dict[str, Mapping[str, Head]]:
+    """The branch's own heads at one moment, by asset and the names of files."""
     deadline = time.monotonic() + PATIENCE
     top = f"heads/{segment(branch)}"
     start = top if dataset is None else f"{top}/{segment(dataset)}"
     afar = store.backend.touched(start) is None
     watch: _Watch = _Dated(store, start) if afar else _Marked(store, start)
-    seen: dict[str, dict[str, Leaf | None]] = {}
+    seen: dict[str, Mapping[str, Head]] = {}
     read: dict[str, bytes] = {}
     for folder in watch.folders():
         if folder == top:
             continue
         found = look(store, branch, _asset(top, folder))
-        seen[folder] = found.leaves
+        seen[folder] = found.heads
         read |= {f"{folder}/{name}": data for name, data in found.data.items()}
         watch.looked(folder, found.marks)
     while True:
@@ -88,22 +84,24 @@ def _picture(store: Store, branch: str, dataset: str | None) -> dict[str, dict[s
             if data is None or data != read.get(path) or not _is_in(seen, path)
         }
         if not moved and all(seen.get(folder, {}).keys() == set(names) for folder, names in there.items()):
-            return {_asset(top, folder): leaves for folder, leaves in seen.items() if leaves}
+            return {_asset(top, folder): heads for folder, heads in seen.items() if heads}
         if time.monotonic() > deadline:
             raise ConflictError(
                 f"The heads of branch {branch} did not stand still for a moment in {PATIENCE:g} s; "
                 "wait until the runs on it have ended, then do this again."
             )
+        now: dict[str, dict[str, Head]] = {}
         for folder, names in there.items():
-            leaves = seen.get(folder, {})
-            seen[folder] = {name: leaves[name] for name in names if name in leaves}
+            heads = dict(seen.get(folder, {}).items())
+            now[folder] = {name: heads[name] for name in names if name in heads}
         for path, data in moved.items():
             folder, _, name = path.rpartition("/")
             if data is None:
-                seen[folder].pop(name, None)
+                now[folder].pop(name, None)
             else:
-                seen[folder][name] = store.read_leaf(data, path, _asset(top, folder), text(name))
+                now[folder][name] = read_head(data, store.where(path), _asset(top, folder), text(name))
                 read[path] = data
+        seen |= now
 
 
 class _Watch(Protocol):

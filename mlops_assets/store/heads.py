@@ -33,24 +33,27 @@ class Leaf(NamedTuple):
     rows: int | None
 
 
-@dataclass(frozen=True, slots=True)
-class Head:
+NOTHING = Leaf("", "", "", "", 0, "", None)
+"""What a head says of no version."""
+
+
+class Head(NamedTuple):
     """Which manifest readers of ``asset`` and ``batch`` see. ``attempt`` differs for every move, even back and forth.
 
     ``seq`` counts a branch's moves from 1; it is 0, and ``move`` and ``attempt`` are empty, while a branch still shows
-    what it was started from. ``version``, ``recipe`` and what follows ``attempt`` are the manifest's. ``move`` names
-    the record of the move that led here. A head that was taken away has an empty ``manifest``; the store shows it to
-    nobody.
+    what it was started from. ``move`` names the record of the move that led here. What follows ``attempt`` is a
+    ``Leaf``, whose ``kind`` is empty in a head that was written before heads carried what trees need. A head that was
+    taken away has an empty ``manifest``; the store shows it to nobody.
     """
 
     asset: str
     batch: str
     seq: int
+    move: str
+    attempt: str
     manifest: str
     version: str
     recipe: str
-    move: str
-    attempt: str
     kind: str = ""
     size: int = 0
     sha256: str = ""
@@ -62,26 +65,11 @@ class Head:
     @property
     def leaf(self) -> Leaf:
         """What a tree says of the same version."""
-        return Leaf(self.manifest, self.version, self.recipe, self.kind, self.size, self.sha256, self.rows)
+        return Leaf._make(self[_LEAF:])
 
     def encode(self) -> bytes:
         """The head's file."""
-        record = {
-            "format": 1 if self.manifest else FORMAT,
-            "asset": self.asset,
-            "batch": self.batch,
-            "seq": self.seq,
-            "manifest": self.manifest,
-            "version": self.version,
-            "recipe": self.recipe,
-            "move": self.move,
-            "attempt": self.attempt,
-            "kind": self.kind,
-            "size": self.size,
-            "sha256": self.sha256,
-            "rows": self.rows,
-        }
-        return sealed_json(record)
+        return sealed_json({"format": 1 if self.manifest else FORMAT, **self._asdict()})
 
     @classmethod
     def decode(cls, data: bytes, where: str) -> "Head":
@@ -95,11 +83,11 @@ class Head:
                 record["asset"],
                 record["batch"],
                 record["seq"],
+                record["move"],
+                record["attempt"],
                 record["manifest"],
                 record["version"],
                 record["recipe"],
-                record["move"],
-                record["attempt"],
                 get("kind", ""),
                 get("size", 0),
                 get("sha256", ""),
@@ -109,33 +97,15 @@ class Head:
             raise CorruptError(_broken(where, "head")) from trouble
 
 
-def read_leaf(data: bytes, where: str, asset: str, batch: str) -> Leaf | None:
-    """``Head.decode(...).leaf`` for those who read many; None when the head was taken away.
+_LEAF = Head._fields.index("manifest")
 
-    ``kind`` is empty in one that was written before heads carried what trees need. Raises as ``Head.decode``, and
-    ``CorruptError`` for the head of another asset or batch.
-    """
-    try:
-        record = orjson.loads(unsealed(data))
-        if record["format"] > FORMAT:
-            raise StoreError(_newer(where, record["format"]))
-        of = record["asset"], record["batch"]
-        if of != (asset, batch):
-            raise CorruptError(f"{where} is the head of {of[0]}[{of[1]}]; put it back where it was.")
-        if not record["manifest"]:
-            return None
-        get = record.get
-        return Leaf(
-            record["manifest"],
-            record["version"],
-            record["recipe"],
-            get("kind", ""),
-            get("size", 0),
-            get("sha256", ""),
-            get("rows"),
-        )
-    except (KeyError, TypeError, ValueError) as trouble:
-        raise CorruptError(_broken(where, "head")) from trouble
+
+def read_head(data: bytes, where: str, asset: str, batch: str) -> Head:
+    """The head in the file of a batch; raises as ``Head.decode``, and ``CorruptError`` for the head of another one."""
+    head = Head.decode(data, where)
+    if head.batch != batch or head.asset != asset:
+        raise CorruptError(f"{where} is the head of {head.asset}[{head.batch}]; put it back where it was.")
+    return head
 
 
 @dataclass(frozen=True, slots=True)

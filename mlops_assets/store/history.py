@@ -16,12 +16,12 @@ from mlops_assets.errors import CorruptError, NotStoredError, StoreError
 from mlops_assets.store.backend import Entry
 from mlops_assets.store.branches import MAIN
 from mlops_assets.store.digest import bytes_digest
-from mlops_assets.store.heads import Leaf, Move
+from mlops_assets.store.heads import Leaf, Move, read_head
 from mlops_assets.store.manifest import Manifest
 from mlops_assets.store.names import asset_path, segment, text
 from mlops_assets.store.records import FROM_ANOTHER, manifest_path, read_manifest, record_id
 from mlops_assets.store.refs import SHORTEST, View, chosen_assets, find, near, parse_moment, view
-from mlops_assets.store.store import move_path, read_head
+from mlops_assets.store.store import move_path
 from mlops_assets.store.tags import read_tag
 from mlops_assets.store.trees import decode
 

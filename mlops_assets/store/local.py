@@ -211,8 +211,11 @@ class LocalBackend:
                         if name[0] == ".":
                             continue
                         if entry.is_file(follow_symlinks=False):
-                            if seen := _seen(entry):
-                                found[name] = _mark((seen.st_ctime_ns, seen.st_ino, seen.st_size))
+                            try:
+                                seen = entry.stat(follow_symlinks=False)
+                            except FileNotFoundError:
+                                continue
+                            found[name] = _mark((seen.st_ctime_ns, seen.st_ino, seen.st_size))
                         elif not entry.is_dir(follow_symlinks=False):
                             found[name] = None
             finally:

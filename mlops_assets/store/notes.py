@@ -15,7 +15,7 @@ whose files cannot grow, have none. They do not grow for ever: a full one takes 
 import zlib
 from collections.abc import Collection
 from contextlib import suppress
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import orjson
 
@@ -42,8 +42,8 @@ FEW = 500
 PRICE = 3_000
 """Bytes of notes that are looked through in the time in which one manifest is read."""
 
-Named = tuple[str, str, str | None]
-"""Asset, partition and version of an input; the version of one that was absent is None."""
+Fields = list[Any]
+"""Asset, partition and version of each input, one after the other; the version of one that was absent is None."""
 
 _SUM = 8
 _ID = slice(_SUM + len('["'), _SUM + len('["b3:') + 64)
@@ -66,7 +66,7 @@ def note(backend: "Backend", manifest: "Manifest") -> None:
 
 
 @uncollected()
-def noted(backend: "Backend", dataset: str, manifests: Collection[str]) -> dict[str, list[Named]]:
+def noted(backend: "Backend", dataset: str, manifests: Collection[str]) -> dict[str, Fields]:
     """The inputs of those of some manifests (ids) of a dataset that there are notes of, by id.
 
     Empty where reading the manifests is no slower.
@@ -79,14 +79,12 @@ def noted(backend: "Backend", dataset: str, manifests: Collection[str]) -> dict[
         return {}
     wanted = {id_.encode() for id_ in manifests}
     lines = [
-        line[_SUM:]
+        body
         for data in backend.read_many(paths)
         for line in (data or b"").split(b"\n")
-        if line[_ID] in wanted and line[:_SUM] == b"%08x" % zlib.crc32(line[_SUM:], FORMAT)
+        if line[_ID] in wanted and line[:_SUM] == b"%08x" % zlib.crc32(body := line[_SUM:], FORMAT)
     ]
-    records = orjson.loads(b"[%b]" % b",".join(lines))
-    # the id, then three fields for each input
-    return {next(fields): list(zip(fields, fields, fields, strict=True)) for fields in map(iter, records)}
+    return {record[0]: record[1:] for record in orjson.loads(b"[%b]" % b",".join(lines))}
 
 
 def notes_paths(dataset: str) -> tuple[str, str]:

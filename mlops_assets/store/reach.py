@@ -22,12 +22,12 @@ from mlops_assets.store import trees
 from mlops_assets.store.branches import MAIN, Branch
 from mlops_assets.store.changes import Change
 from mlops_assets.store.digest import bytes_digest, parse_json, unsealed
-from mlops_assets.store.heads import Head, Leaf
+from mlops_assets.store.heads import Head, Leaf, read_head
 from mlops_assets.store.manifest import FORMAT, Blob
 from mlops_assets.store.names import text
 from mlops_assets.store.records import FROM_ANOTHER, manifest_path, record_id, tree_path
 from mlops_assets.store.remotes import RECEIVED, Partial, partials, remotes, tracked
-from mlops_assets.store.store import Store, read_head
+from mlops_assets.store.store import Store
 from mlops_assets.store.tags import Tag
 
 Tell = Callable[[str, str, UserError], None]

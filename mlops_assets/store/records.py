@@ -11,6 +11,7 @@ from mlops_assets.errors import CorruptError, NotStoredError, StoreError
 from mlops_assets.store import trees
 from mlops_assets.store.backend import Backend
 from mlops_assets.store.bulk import uncollected
+from mlops_assets.store.columns import Columns
 from mlops_assets.store.digest import bytes_digest, parse_json
 from mlops_assets.store.heads import Leaf
 from mlops_assets.store.manifest import Manifest
@@ -27,7 +28,7 @@ class Records:
 
     def __init__(self, backend: Backend) -> None:
         self.backend = backend
-        self._trees: dict[str, Mapping[str, Leaf]] = {}
+        self._trees: dict[str, Columns[Leaf]] = {}
 
     def __str__(self) -> str:
         return f"store at {self.backend.url}"
@@ -71,13 +72,14 @@ class Records:
     @uncollected()
     def write_tree(self, asset: str, leaves: Mapping[str, Leaf]) -> str:
         """Write a tree, once; its id."""
-        data = trees.encode(asset, leaves)
+        columns = Columns.of(Leaf, leaves)
+        data = trees.encode(asset, columns)
         id_ = bytes_digest(data)
         self.write_once(tree_path(id_), data)
-        self._remember(id_, {batch: leaves[batch] for batch in sorted(leaves)})
+        self._remember(id_, columns)
         return id_
 
-    def tree(self, id: str) -> Mapping[str, Leaf]:  # noqa: A002 - the word of the design
+    def tree(self, id: str) -> Columns[Leaf]:  # noqa: A002 - the word of the design
         """The leaves of a tree by batch, not to be changed; raises ``CorruptError`` when it is lost or damaged."""
         found = self._trees.get(id)
         return self._remember(id, self._tree(id)) if found is None else found
@@ -86,7 +88,7 @@ class Records:
         """A path for people."""
         return f"{self.backend.url}/{path}"
 
-    def _remember(self, id_: str, leaves: Mapping[str, Leaf]) -> Mapping[str, Leaf]:
+    def _remember(self, id_: str, leaves: Columns[Leaf]) -> Columns[Leaf]:
         # of many trees, those that were met first are forgotten
         for old in list(self._trees)[: -_REMEMBERED + 1]:
             self._trees.pop(old, None)
@@ -94,7 +96,7 @@ class Records:
         return leaves
 
     @uncollected()
-    def _tree(self, id_: str) -> dict[str, Leaf]:
+    def _tree(self, id_: str) -> Columns[Leaf]:
         path = tree_path(id_)
         try:
             data = self.backend.read(path)

@@ -8,22 +8,19 @@ under its id, so what was read of it once, with its digest compared, is true for
 come, and gc takes some away. Both change the folder that they are in, so that only folders with another time than at
 the last look are listed again (where the place has no such times: all of them).
 
-The file ``cache/lineage`` holds nothing that manifests and ledgers do not say: it may be deleted, is not copied to
-remotes, and one that is damaged or of another format is made again. It is written as a whole; of two writers the last
-one wins, and the other's part is read again later.
+The file ``cache/lineage`` is a derived one (see ``cache``). What one of two writers lost is read again later.
 """
 
 import sys
 import time
 from array import array
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import orjson
 
-from mlops_assets.errors import StoreError
+from mlops_assets.store.cache import keep, kept
 from mlops_assets.store.deliveries import Delivery, Ledger, datasets, entry_path
 from mlops_assets.store.digest import bytes_digest
 from mlops_assets.store.manifest import FORMAT as MANIFEST_FORMAT
@@ -33,7 +30,7 @@ from mlops_assets.store.records import FROM_ANOTHER, manifest_path, read_manifes
 if TYPE_CHECKING:
     from mlops_assets.store.store import Store
 
-FORMAT = 1
+FORMAT = 2
 
 PATH = "cache/lineage"
 
@@ -43,6 +40,9 @@ ABSENT, LOST, REFUSED, ACCEPTED = range(4)
 
 _SETTLED = 2_000_000_000
 """Nanoseconds after which a folder's time tells of any further change: beyond the grain of file systems' clocks."""
+
+_LENGTH = 8
+"""Bytes that say how long the part in JSON is."""
 
 _COLUMNS = ("ids", "assets", "batches", "versions", "made", "whens", "rows", "sizes", "verdicts", "sentences", "states")
 
@@ -152,8 +152,8 @@ class Remembered:
         self._has_looked = False
         self._arrived: bool = False
         self._forget()
-        with suppress(FileNotFoundError):
-            self._load(store.backend.read(PATH))
+        if (body := kept(store.backend, PATH)) is not None:
+            self._load(body)
 
     # --- what is known at a place --------------------------------------------------------------------------------
 
@@ -398,8 +398,7 @@ class Remembered:
     def save(self) -> None:
         """Keep what is known for the next question; a place that cannot be written to is left as it is."""
         if self._dirty:
-            with suppress(StoreError):
-                self._store.backend.write(PATH, self._encode())
+            keep(self._store.backend, PATH, self._encode())
             self._dirty = False
 
     # --- inside --------------------------------------------------------------------------------------------------
@@ -598,18 +597,11 @@ class Remembered:
             },
         }
         plain = orjson.dumps(header)
-        body = b"%d\n%b%b%b" % (len(plain), plain, of.ends.tobytes(), of.edges.tobytes())
-        return bytes_digest(body).encode() + b"\n" + body
+        return b"%b%b%b%b" % (len(plain).to_bytes(_LENGTH), plain, of.ends.tobytes(), of.edges.tobytes())
 
-    def _load(self, data: bytes) -> None:
-        """Take over what a file holds; nothing from one that is damaged or of another format or machine."""
-        whole = memoryview(data)
-        first = data.find(b"\n")
-        second = data.find(b"\n", first + 1)
-        if min(first, second) < 0 or bytes_digest(whole[first + 1 :]).encode() != data[:first]:
-            return
-        length = int(data[first + 1 : second])
-        rest = whole[second + 1 :]
+    def _load(self, body: memoryview) -> None:
+        """Take over what a file holds; nothing from one of another format or machine."""
+        length, rest = int.from_bytes(body[:_LENGTH]), body[_LENGTH:]
         header = orjson.loads(rest[:length])
         of = self._of
         if (header["format"], header["order"], header["width"]) != (FORMAT, sys.byteorder, of.edges.itemsize):

@@ -19,7 +19,7 @@ from mlops_assets.store.changes import Change
 from mlops_assets.store.deliveries import Delivery
 from mlops_assets.store.digest import bytes_digest, parse_json, unsealed
 from mlops_assets.store.garbage import new_quarantine, put_back, set_aside
-from mlops_assets.store.heads import Head, Move
+from mlops_assets.store.heads import NOTHING, Head, Move
 from mlops_assets.store.manifest import Blob, Manifest
 from mlops_assets.store.names import asset_path, segment, text
 from mlops_assets.store.purge import resume
@@ -362,23 +362,10 @@ class _Mender:
         return bool(record and record.accepted and record.leaf)
 
     def _rebuild(self, path: str, move: Move) -> None:
-        head = Head(move.asset, move.batch, move.seq, move.to_manifest, "", "", move.id, move.attempt)
+        leaf = NOTHING
         if move.to_manifest:
             leaf = leaf_of(self.store.manifest(move.asset, move.batch, move.to_manifest))
-            head = Head(
-                move.asset,
-                move.batch,
-                move.seq,
-                leaf.manifest,
-                leaf.version,
-                leaf.recipe,
-                move.id,
-                move.attempt,
-                leaf.kind,
-                leaf.size,
-                leaf.sha256,
-                leaf.rows,
-            )
+        head = Head(move.asset, move.batch, move.seq, move.id, move.attempt, *leaf)
         try:
             seen: bytes | None = self.store.backend.read(path)
         except FileNotFoundError:

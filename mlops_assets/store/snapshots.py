@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from mlops_assets.errors import ConflictError, CorruptError, NotStoredError, StoreError
 from mlops_assets.store.branches import MAIN, Branch
 from mlops_assets.store.branching import create_branch
+from mlops_assets.store.bulk import uncollected
 from mlops_assets.store.digest import bytes_digest, canonical_json, parse_json
 from mlops_assets.store.export import export
 from mlops_assets.store.freezing import freeze
@@ -38,6 +39,7 @@ FORMAT = 1
 """Of the record of a deleted tag; follows the rule of ``manifest``."""
 
 
+@uncollected()
 def tag(
     store: "Store",
     name: str,

@@ -25,8 +25,9 @@ from mlops_assets.store.backend import Backend, backend_at
 from mlops_assets.store.blobs import Blobs, called
 from mlops_assets.store.branches import MAIN, Branch, Protection
 from mlops_assets.store.bulk import uncollected
+from mlops_assets.store.columns import Columns
 from mlops_assets.store.digest import bytes_digest, json_digest
-from mlops_assets.store.heads import Head, Leaf, Move, read_leaf
+from mlops_assets.store.heads import NOTHING, Head, Leaf, Move, read_head
 from mlops_assets.store.listing import look
 from mlops_assets.store.manifest import Kind, Manifest
 from mlops_assets.store.names import asset_path, segment, text, version_name
@@ -163,31 +164,27 @@ class Store(Blobs):
     def heads(self, branch: str, asset: str) -> dict[str, Head]:
         """What readers of a branch see of each batch of an asset, in the order of the batches' names."""
         base = self.branch(branch).base.get(asset)
-        own = self._own_heads(branch, asset)
-        if base is None:
-            return {head.batch: head for head in own if head.manifest}
-        found = {batch: _base_of(asset, batch, leaf) for batch, leaf in self.tree(base).items()}
-        found.update((head.batch, head) for head in own)
+        found = {batch: _base_of(asset, batch, leaf) for batch, leaf in self.tree(base).items()} if base else {}
+        found.update((head.batch, head) for head in look(self, branch, asset).heads.values())
         return {batch: found[batch] for batch in sorted(found) if found[batch].manifest}
 
     @uncollected()
-    def leaves(self, branch: str, asset: str) -> dict[str, Leaf]:
+    def leaves(self, branch: str, asset: str) -> Columns[Leaf]:
         """What a tree would say of an asset on a branch now."""
-        base = self.branch(branch).base.get(asset)
-        found = dict(self.tree(base)) if base else {}
-        for name, leaf in look(self, branch, asset).leaves.items():
-            if leaf:
-                found[text(name)] = leaf
-            else:
-                found.pop(text(name), None)
-        return {batch: found[batch] for batch in sorted(found)}
+        return self.leaves_of(look(self, branch, asset).heads, self.branch(branch).base.get(asset))
 
-    def read_leaf(self, data: bytes, path: str, asset: str, batch: str) -> Leaf | None:
-        """What a tree would say of the head in a file, None when it was taken away; raises as ``read_head``."""
-        leaf = read_leaf(data, self.where(path), asset, batch)
-        if leaf and not leaf.kind:
-            return leaf_of(self.manifest(asset, batch, leaf.manifest))
-        return leaf
+    def leaves_of(self, heads: Columns[Head], base: str | None) -> Columns[Leaf]:
+        """What a tree would say of a branch's own heads of an asset, which stand over those of the tree ``base``."""
+        batches = list(heads.column("batch"))
+        if base is None and all(heads.column("manifest")) and all(heads.column("kind")) and batches == sorted(batches):
+            return Columns(Leaf, batches, [list(heads.column(field)) for field in Leaf._fields])
+        found = dict(self.tree(base).items()) if base else {}
+        for head in heads.values():
+            if head.manifest:
+                found[head.batch] = self.leaf(head)
+            else:
+                found.pop(head.batch, None)
+        return Columns.of(Leaf, found)
 
     def leaf(self, head: Head) -> Leaf:
         """What a tree says of the version that a head shows."""
@@ -298,20 +295,7 @@ class Store(Blobs):
                 attempt=os.urandom(12).hex(),
                 origin=origin or {},
             )
-            head = Head(
-                asset,
-                batch,
-                move.seq,
-                move.to_manifest,
-                to.version if to else "",
-                to.recipe if to else "",
-                move.id,
-                move.attempt,
-                to.kind if to else "",
-                to.size if to else 0,
-                to.sha256 if to else "",
-                to.rows if to else None,
-            )
+            head = Head(asset, batch, move.seq, move.id, move.attempt, *(to or NOTHING))
             self.backend.create(move_path(branch, asset, batch, head.move), move.encode())
             if not self.backend.swap(path, head.encode(), seen):
                 current = self.head(branch, asset, batch)
@@ -351,7 +335,7 @@ class Store(Blobs):
 
     def slots(self, branch: str, asset: str) -> list[Head]:
         """A branch's own heads of an asset as they stand, those that were taken away too, by batch."""
-        return self._own_heads(branch, asset)
+        return sorted(look(self, branch, asset).heads.values())
 
     # --- inside --------------------------------------------------------------------------------------------------
 
@@ -362,19 +346,6 @@ class Store(Blobs):
         except FileNotFoundError:
             return None, None
         return read_head(data, self.where(path), asset, batch), data
-
-    def _own_heads(self, branch: str, asset: str) -> list[Head]:
-        return [
-            read_head(data, self.where(path), asset, text(name)) for name, path, data in self._own_files(branch, asset)
-        ]
-
-    def _own_files(self, branch: str, asset: str) -> Iterator[tuple[str, str, bytes]]:
-        folder = f"heads/{segment(branch)}/{asset_path(asset)}"
-        names = self.backend.children(folder)[1]
-        paths = [f"{folder}/{name}" for name in names]
-        for name, path, data in zip(names, paths, self.backend.read_many(paths), strict=True):
-            if data is not None:
-                yield name, path, data
 
     def _base_head(self, branch: str, asset: str, batch: str) -> Head | None:
         tree = self.branch(branch).base.get(asset)
@@ -459,17 +430,7 @@ def _identity(head: Head | None) -> tuple[str, str] | None:
 
 
 def _base_of(asset: str, batch: str, leaf: Leaf) -> Head:
-    return Head(
-        asset, batch, 0, leaf.manifest, leaf.version, leaf.recipe, "", "", leaf.kind, leaf.size, leaf.sha256, leaf.rows
-    )
-
-
-def read_head(data: bytes, where: str, asset: str, batch: str) -> Head:
-    """The head of a file; raises ``CorruptError`` for damage and for one of another asset or batch."""
-    head = Head.decode(data, where)
-    if head.batch != batch or head.asset != asset:
-        raise CorruptError(f"{where} is the head of {head.asset}[{head.batch}]; put it back where it was.")
-    return head
+    return Head(asset, batch, 0, "", "", *leaf)
 
 
 def _recipe(fields: Mapping[str, Any]) -> str:

@@ -10,6 +10,7 @@ from typing import NamedTuple
 import orjson
 
 from mlops_assets.errors import CorruptError, StoreError
+from mlops_assets.store.columns import Columns
 from mlops_assets.store.digest import bytes_digest
 from mlops_assets.store.heads import Leaf
 
@@ -32,11 +33,12 @@ class Summary(NamedTuple):
 
 def encode(asset: str, leaves: Mapping[str, Leaf]) -> bytes:
     """A tree's file."""
-    plain = {batch: tuple(leaf) for batch, leaf in leaves.items()}
+    columns = Columns.of(Leaf, leaves)
+    plain = dict(zip(columns.names, columns.rows(), strict=True))
     return orjson.dumps({"format": FORMAT, "asset": asset, "leaves": plain}, option=orjson.OPT_SORT_KEYS)
 
 
-def decode(data: bytes, id_: str, where: str) -> tuple[str, dict[str, Leaf]]:
+def decode(data: bytes, id_: str, where: str) -> tuple[str, Columns[Leaf]]:
     """Asset and leaves by batch of a tree's file; ``where`` names it in errors.
 
     Raises ``StoreError`` for a newer format, ``CorruptError`` when the bytes are not those that ``id_`` names.
@@ -49,12 +51,15 @@ def decode(data: bytes, id_: str, where: str) -> tuple[str, dict[str, Leaf]]:
             f"{where} is written in format {record['format']}, and this mlops_assets reads up to {FORMAT}; "
             "install the newer mlops_assets that wrote it."
         )
-    return record["asset"], {batch: Leaf(*fields) for batch, fields in record["leaves"].items()}
+    leaves = record["leaves"]
+    columns = zip(*leaves.values(), strict=True) if leaves else ((),) * len(Leaf._fields)
+    # sorted as it was written
+    return record["asset"], Columns(Leaf, list(leaves), [list(column) for column in columns])
 
 
 def summary(tree: str, leaves: Mapping[str, Leaf]) -> Summary:
     """Counts and sums over a tree."""
-    versions = orjson.dumps({batch: leaf.version for batch, leaf in leaves.items()}, option=orjson.OPT_SORT_KEYS)
-    rows = [leaf.rows for leaf in leaves.values() if leaf.rows is not None]
-    size = sum(leaf.size for leaf in leaves.values())
-    return Summary(tree, bytes_digest(versions), len(leaves), sum(rows) if rows else None, size)
+    columns = Columns.of(Leaf, leaves)
+    versions = orjson.dumps(dict(zip(columns.names, columns.column("version"), strict=True)))
+    rows = [rows for rows in columns.column("rows") if rows is not None]
+    return Summary(tree, bytes_digest(versions), len(leaves), sum(rows) if rows else None, sum(columns.column("size")))

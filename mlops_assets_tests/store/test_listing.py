@@ -11,8 +11,9 @@ import pytest
 
 from mlops_assets.store import Leaf, Store
 from mlops_assets.store.backend import Mark, backend_at
+from mlops_assets.store.columns import Columns
 from mlops_assets.store.freezing import freeze
-from mlops_assets.store.heads import Head
+from mlops_assets.store.heads import NOTHING, Head
 from mlops_assets.store.listing import FEW, Look, index_path, look
 from mlops_assets.store.local import LocalBackend
 from mlops_assets.store.names import asset_path
@@ -51,11 +52,7 @@ def leaf(number: int) -> Leaf:
 
 def put(store: Store, batch: str, number: int | None, asset: str = ASSET) -> None:
     """A head's file, as the store writes it, without the record of its move."""
-    to = leaf(number) if number is not None else Leaf("", "", "", "", 0, "", None)
-    head = Head(
-        asset, batch, 1, to.manifest, to.version, to.recipe, "", os.urandom(12).hex(), to.kind, to.size, to.sha256,
-        to.rows,
-    )  # fmt: skip
+    head = Head(asset, batch, 1, "", os.urandom(12).hex(), *(NOTHING if number is None else leaf(number)))
     place = Path(store.backend.url) / head_path("main", asset, batch)
     place.parent.mkdir(parents=True, exist_ok=True)
     # not Store.move: many of these are to fall into one tick of the clock
@@ -66,7 +63,9 @@ def put(store: Store, batch: str, number: int | None, asset: str = ASSET) -> Non
 
 def plain(store: Store) -> dict[str, Leaf]:
     """What the heads show, by reading all of them."""
-    return {batch: head.leaf for batch, head in store.heads("main", ASSET).items()}
+    files = (place for place in (Path(store.backend.url) / FOLDER).iterdir() if not place.name.startswith("."))
+    heads = [Head.decode(place.read_bytes(), str(place)) for place in files]
+    return {head.batch: head.leaf for head in heads if head.manifest}
 
 
 def opened(store: Store) -> set[str]:
@@ -97,8 +96,8 @@ def test_only_what_moved_is_read_again(old: Store) -> None:
     put(old, "new", 1001)
     (Path(old.backend.url) / FOLDER / "009").unlink()
     assert opened(old) == {"007", "008", "new"}
-    assert look(old, "main", ASSET).leaves["008"] is None
-    assert "009" not in look(old, "main", ASSET).leaves
+    assert look(old, "main", ASSET).heads["008"].manifest == ""
+    assert "009" not in look(old, "main", ASSET).heads
     assert old.leaves("main", ASSET) == plain(old)
     (tree,) = freeze(old, "main").values()
     assert dict(old.tree(tree)) == plain(old)
@@ -138,8 +137,8 @@ def test_a_head_that_moves_after_it_was_listed_is_not_remembered_as_it_was(store
             put(store, "008", None)
             return found
 
-    seen = look(Store(Moving(Path(store.backend.url))), "main", ASSET).leaves
-    assert (seen["007"], seen["008"]) == (leaf(1000), None)
+    seen = look(Store(Moving(Path(store.backend.url))), "main", ASSET).heads
+    assert (seen["007"].leaf, seen["008"].leaf) == (leaf(1000), NOTHING)
     put(store, "007", 1001)
     assert opened(store) == {"007", "008"}, "their marks are others than those that were listed"
     assert store.leaves("main", ASSET) == plain(store)
@@ -198,7 +197,7 @@ def test_a_bucket_is_read_in_full() -> None:
     store = Store(backend_at("memory://listing"))
     store.move("main", ASSET, "a", leaf(1), None)
     data = store.backend.read(head_path("main", ASSET, "a"))
-    assert look(store, "main", ASSET) == Look({"a": leaf(1)}, {"a": data}, None)
+    assert look(store, "main", ASSET) == Look(Columns.of(Head, {"a": Head.decode(data, "")}), {"a": data}, None)
 
 
 @pytest.fixture
@@ -236,8 +235,8 @@ def test_a_listing_is_what_the_heads_say_while_others_move_them(old: Store, move
             os.kill(pid, signal.SIGSTOP)
             os.waitpid(pid, os.WUNTRACED)
         listed = look(old, "main", ASSET)
-        assert {name: leaf for name, leaf in listed.leaves.items() if leaf} == plain(old)
-        reused += len(listed.leaves) - len(listed.data)
+        assert {name: head.leaf for name, head in listed.heads.items() if head.manifest} == plain(old)
+        reused += len(listed.heads) - len(listed.data)
         for pid in movers:
             os.kill(pid, signal.SIGCONT)
     assert reused > COUNT, "the index was of use"

@@ -36,7 +36,7 @@ FULL = Manifest(
     sentences=("All is well.",),
     attachments={"rows": Blob("data/z", 1, "11")},
 )
-HEAD = Head("a/b", "2013", 3, "b3:m", "b3:v", "b3:r", "b3:move", "attempt")
+HEAD = Head("a/b", "2013", 3, "b3:move", "attempt", "b3:m", "b3:v", "b3:r")
 MOVE = Move("main", "a/b", "2013", 3, "b3:p", "b3:l", "b3:m", "anna", "2026", "why", "run", "attempt")
 
 

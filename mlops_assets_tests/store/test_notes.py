@@ -19,7 +19,7 @@ from mlops_assets.store import Head, Input, Manifest, Store, notes
 from mlops_assets.store.garbage import Policy, gc
 from mlops_assets.store.inputs import cache_path, differing
 from mlops_assets.store.local import LocalBackend
-from mlops_assets.store.notes import Named, note, noted, notes_paths
+from mlops_assets.store.notes import Fields, note, noted, notes_paths
 from mlops_assets.store.records import manifest_path
 from mlops_assets.store.snapshots import tag
 from mlops_assets.store.verify import verify
@@ -54,19 +54,21 @@ def fill(store: Store, count: int = 5) -> list[Head]:
     return [*raw[:1], put(store, RAW, "01", "other"), *raw[2:], *made]
 
 
-def said(store: Store) -> dict[str, list[Named]]:
+def said(store: Store) -> dict[str, Fields]:
     """What the notes say of all manifests that are shown."""
     shown = [head for asset in store.assets("main") for head in store.heads("main", asset).values()]
     return noted(store.backend, "flights", [head.manifest for head in shown])
 
 
-def recorded(store: Store) -> dict[str, list[Named]]:
+def fields(manifest: Manifest) -> Fields:
+    """What a manifest says of its inputs."""
+    return [field for item in manifest.inputs for field in (item.asset, item.partition, item.version)]
+
+
+def recorded(store: Store) -> dict[str, Fields]:
     """What these manifests themselves say."""
     return {
-        head.manifest: [
-            (item.asset, item.partition, item.version)
-            for item in store.manifest(head.asset, head.batch, head.manifest).inputs
-        ]
+        head.manifest: fields(store.manifest(head.asset, head.batch, head.manifest))
         for asset in store.assets("main")
         for head in store.heads("main", asset).values()
     }
@@ -139,7 +141,7 @@ def test_whatever_happens_to_a_file_it_says_what_is_true_or_nothing(
     made: list[tuple[str, list[Input]]], data: st.DataObject
 ) -> None:
     records = [Manifest("flights/raw", batch, "json", inputs=tuple(inputs)) for batch, inputs in made]
-    true = {item.id: [(i.asset, i.partition, i.version) for i in item.inputs] for item in records}
+    true = {record.id: fields(record) for record in records}
     with tempfile.TemporaryDirectory() as folder:
         backend = LocalBackend(Path(folder))
         for record in records:
@@ -253,7 +255,7 @@ def test_notes_of_many_processes_stand_side_by_side(tmp_path: Path) -> None:
         children.append(child)
     assert [os.waitpid(child, 0)[1] for child in children] == [0] * writers
     found = noted(backend, "flights", [record.id for own in records for record in own])
-    assert found == {r.id: [(i.asset, i.partition, i.version) for i in r.inputs] for own in records for r in own}
+    assert found == {record.id: fields(record) for own in records for record in own}
 
 
 def test_a_disk_that_refuses_notes_refuses_no_publishing(store: Store) -> None:

@@ -601,7 +601,7 @@ def test_what_was_tampered_with_is_named_and_nothing_points_to_it(
     if path.name == FIRST:
         other = Store.open(folder).head("main", CLEANED, DAYS[1])
         assert other
-        path.write_bytes(replace(Head.decode(path.read_bytes(), ""), manifest=other.manifest).encode())
+        path.write_bytes(Head.decode(path.read_bytes(), "")._replace(manifest=other.manifest).encode())
     elif "deliveries" in pattern:
         path.write_bytes(replace(Delivery.decode(path.read_bytes(), ""), previous="b3:00").encode())
     else:

@@ -17,7 +17,10 @@ def test_a_tree_comes_back_and_is_canonical_json() -> None:
     data = encode("a/b", LEAVES)
     assert data == encode("a/b", dict(reversed(LEAVES.items())))
     assert data == canonical_json({"format": 1, "asset": "a/b", "leaves": {k: list(v) for k, v in LEAVES.items()}})
-    assert decode(data, bytes_digest(data), "X") == ("a/b", LEAVES)
+    asset, leaves = decode(data, bytes_digest(data), "X")
+    assert (asset, dict(leaves)) == ("a/b", LEAVES)
+    empty = encode("a/b", {})
+    assert dict(decode(empty, bytes_digest(empty), "X")[1]) == {}
 
 
 def test_a_damaged_or_newer_tree_is_refused() -> None:
