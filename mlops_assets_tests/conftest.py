@@ -26,6 +26,14 @@ def built(tmp_path_factory: pytest.TempPathFactory) -> "Shop":
     return made
 
 
+@pytest.fixture(scope="session")
+def visited(tmp_path_factory: pytest.TempPathFactory) -> "Shop":
+    """Seven days whose features look back, built. To be read only."""
+    from mlops_assets_tests.serving.lookback import made
+
+    return made(tmp_path_factory.mktemp("visited"))
+
+
 @pytest.fixture
 def shop(built: "Shop", tmp_path: Path) -> "Shop":
     """A copy of what was built, to change at will."""

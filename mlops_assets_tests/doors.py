@@ -1,10 +1,11 @@
 """The ways people and machines come in: the commands, and the web server with its daemon.
 
-What belongs here: starting real processes on a home of their own, asking them as the UI does, and stopping them. What
-does not: any expectation about what they answer. Servers listen on loopback only and live in a process group of their
-own, which is ended with them.
+What belongs here: starting real processes on a home of their own, asking them as the UI does, stopping them, and a
+single command in this process. What does not: any expectation about what they answer. Servers listen on loopback only
+and live in a process group of their own, which is ended with them.
 """
 
+import argparse
 import json
 import os
 import signal
@@ -18,7 +19,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Protocol, TypeVar
 
 import dagster as dg
 import pytest
@@ -27,15 +28,22 @@ from mlops_assets.assets.dagster_private import latest_check
 from mlops_assets.home import Home
 from mlops_assets.store.branches import MAIN, Branch
 from mlops_assets.store.store import Store, branch_path
+from mlops_assets.ui.services import MODULE
 
 T = TypeVar("T")
 
 Versions = dict[str, dict[str, str]]
 """Data versions by asset and batch; the one batch of an unpartitioned asset is ``all``."""
 
-_LOCATION = {"repositoryLocationName": "mlops_assets.definitions", "repositoryName": "__repository__"}
 _OVER = frozenset({"SUCCESS", "FAILURE", "CANCELED"})
 _BACKFILL_OVER = frozenset({"COMPLETED", "COMPLETED_SUCCESS", "COMPLETED_FAILED", "FAILED", "CANCELED"})
+
+
+class Room(Protocol):
+    """A module of ``mlops_assets.commands``."""
+
+    def add(self, commands: Any, /) -> None:
+        """Register its subcommands."""
 
 
 @dataclass(frozen=True)
@@ -159,8 +167,10 @@ class Project:
 class Web:
     """A running web server, asked as its UI asks."""
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, url: str, location: str = MODULE) -> None:
+        """``location`` is what the server calls the code location: its module, unless it was told another name."""
         self._url = url
+        self._location = {"repositoryLocationName": location, "repositoryName": "__repository__"}
 
     def answers(self) -> bool:
         """Whether it is up, with the code location loaded."""
@@ -193,7 +203,7 @@ class Web:
               }
             }"""
         params = {
-            "selector": {**_LOCATION, "pipelineName": "__ASSET_JOB", "assetSelection": _keys(dataset, stages)},
+            "selector": {**self._location, "pipelineName": "__ASSET_JOB", "assetSelection": _keys(dataset, stages)},
             "mode": "default",
             "runConfigData": {},
             "executionMetadata": {"tags": [{"key": key, "value": value} for key, value in tags.items()]},
@@ -306,6 +316,15 @@ class Shown:
             and bool(self.checks)
             and all(self.checks[name] == dict.fromkeys(partitions, "SUCCEEDED") for name in self.blocking)
         )
+
+
+def typed(room: Room, home: Home, *words: str) -> int:
+    """The exit code of a command that ``room`` registers, in this process: what it raises arrives as it is."""
+    parser = argparse.ArgumentParser()
+    room.add(parser.add_subparsers())
+    options = parser.parse_args(words)
+    code: int = options.command(options, home)
+    return code
 
 
 def wait(look: Callable[[], T | None], seconds: float, what: str) -> T:

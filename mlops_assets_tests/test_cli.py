@@ -121,6 +121,9 @@ def test_an_earlier_release_when_asked_for(shop: Shop) -> None:
     assert done.code == 0, done.text
     assert f"computed visits/candidate_model [{DAYS[2]}]" in done.text
     assert set(shop.heads()["visits/candidate_model"]) == {DAYS[2], NEWEST}
+    assert "Report: " not in done.text  # there is one of the newest, which is not what was asked for
+    done = shop.called("run", "visits", "--release", DAYS[2])
+    assert f"Report: {shop.home.reports / 'visits' / DAYS[2] / 'report.html'}" in done.text.splitlines()
 
 
 def test_the_exports_work_in_a_shell(tmp_path: Path) -> None:

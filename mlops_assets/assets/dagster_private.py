@@ -246,13 +246,10 @@ class EventLog(ConsolidatedSqliteEventLogStorage):
         kept_engine(self._conn_string).dispose()
 
 
-class RunLog(SqliteRunStorage):
-    """Dagster's SQLite run storage with an engine that is kept."""
+class _KeptEngine:
+    """A storage of Dagster's in one SQLite file, with an engine that is kept."""
 
-    @classmethod
-    def from_config_value(cls, inst_data: ConfigurableClassData | None, config_value: Mapping[str, Any]) -> "RunLog":
-        """The storage that ``dagster.yaml`` names."""
-        return cls.from_local(inst_data=inst_data, **config_value)
+    _conn_string: str
 
     @contextmanager
     def connect(self) -> Iterator[sqlalchemy.Connection]:
@@ -265,7 +262,16 @@ class RunLog(SqliteRunStorage):
         kept_engine(self._conn_string).dispose()
 
 
-class ScheduleLog(SqliteScheduleStorage):
+class RunLog(_KeptEngine, SqliteRunStorage):
+    """Dagster's SQLite run storage with an engine that is kept."""
+
+    @classmethod
+    def from_config_value(cls, inst_data: ConfigurableClassData | None, config_value: Mapping[str, Any]) -> "RunLog":
+        """The storage that ``dagster.yaml`` names."""
+        return cls.from_local(inst_data=inst_data, **config_value)
+
+
+class ScheduleLog(_KeptEngine, SqliteScheduleStorage):
     """Dagster's SQLite storage of ticks and sensors with an engine that is kept."""
 
     @classmethod
@@ -274,16 +280,6 @@ class ScheduleLog(SqliteScheduleStorage):
     ) -> "ScheduleLog":
         """The storage that ``dagster.yaml`` names."""
         return cls.from_local(inst_data=inst_data, **config_value)  # type: ignore[return-value]
-
-    @contextmanager
-    def connect(self) -> Iterator[sqlalchemy.Connection]:
-        """A transaction on a connection that is used again."""
-        with kept_engine(self._conn_string).connect() as connection, connection.begin():
-            yield connection
-
-    def dispose(self) -> None:
-        """Lets go of the database's files."""
-        kept_engine(self._conn_string).dispose()
 
 
 def one_transaction(instance: dg.DagsterInstance) -> AbstractContextManager[None]:

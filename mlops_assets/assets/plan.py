@@ -269,9 +269,9 @@ class Plan:
         for stage, batch, standing in self.held_up(release):
             name = self._name(stage.name, batch)
             if standing.state == "stale":
+                what = "it" if batch == self.graph.whole else f"batch {batch}"
                 problems.append(
-                    f"{name} is not up to date: it {standing.sentence.split('] ')[-1]} Bring batch {batch} up to date "
-                    f"first."
+                    f"{name} is not up to date: it{standing.sentence.removeprefix(name)} Bring {what} up to date first."
                 )
             else:
                 problems.append(

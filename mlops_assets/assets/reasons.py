@@ -10,7 +10,9 @@ from typing import Any, Literal
 
 from mlops_assets.contract.calendar import ALL
 
-Kind = Literal["never made", "input", "file", "code", "setting", "rules", "refused", "blocked", "unread", "unknown"]
+Kind = Literal[
+    "never made", "input", "file", "code", "setting", "rules", "purged", "refused", "blocked", "unread", "unknown"
+]
 Change = Literal["changed", "added", "removed"]
 State = Literal["current", "stale", "waiting", "refused", "blocked"]
 
@@ -22,9 +24,9 @@ _DIGITS = 12
 class Reason:
     """One thing in which what is published differs from what would be made now.
 
-    ``name`` is the asset of an input, the name of a delivered file, the path of a setting, or a sentence (``refused``,
-    ``blocked``). ``before`` and ``after`` are versions, sha256, digests or values, None where there is none. ``unread``
-    says that nobody looked: as many records were read as were to be.
+    ``name`` is the asset of an input, the name of a delivered file, the path of a setting, the id of a purge, or a
+    sentence (``refused``, ``blocked``). ``before`` and ``after`` are versions, sha256, digests or values, None where
+    there is none. ``unread`` says that nobody looked: as many records were read as were to be.
     """
 
     kind: Kind
@@ -57,6 +59,10 @@ class Reason:
                 text = f"Its setting {self.name} {self._setting()}."
             case "rules":
                 text = f"What its checks ask changed ({self._digests()}): it is judged again, not made again."
+            case "purged":
+                text = (
+                    f"Rows of it were erased by purge {self.name}; it is made again of what is delivered without them."
+                )
             case _:
                 text = plain.get(self.kind, self.name)
         return text

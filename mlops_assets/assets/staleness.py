@@ -144,11 +144,12 @@ class Staleness:
         manifest = self._manifest(stage, batch)
         if manifest is None:
             return (Reason("unread"), *judged)
+        erased = [Reason("purged", manifest.facts["purged"]["purge"])] if "purged" in manifest.facts else []
         shared = tuple(self._shared(stage, manifest, now))
         own = (*_inputs(manifest, now, shared=False), *_files(manifest, now))
         if shared:
             self._learn(stage, batch, manifest, shared)
-        return (*shared, *own, *judged) or (Reason("unknown"),)
+        return (*erased, *shared, *own, *judged) or (Reason("unknown"),)
 
     def _shared(self, stage: Stage, manifest: Manifest, now: Resolution) -> Iterator[Reason]:
         """The differences that other batches may have as well."""

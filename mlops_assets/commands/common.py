@@ -6,6 +6,7 @@ What belongs here: helpers that two rooms share. What does not: a command.
 import argparse
 import gc
 import json
+import sys
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, TypeAlias
@@ -31,7 +32,8 @@ def open_store(home: Home, *, create: bool = False) -> "Store":
 def contracts(home: Home, name: str | None) -> "list[Contract]":
     """The contract of a dataset, or all of them, as on the home's branch.
 
-    Raises ``UserError`` for an unknown name or none at all.
+    Of all, those that name no sample are left out where the branch holds samples, with a sentence on standard error,
+    unless none names one. Raises ``UserError`` for an unknown name or none at all.
     """
     from mlops_assets.assets.sampling import for_branch
     from mlops_assets.contract.load import load_contract, load_contracts
@@ -40,12 +42,24 @@ def contracts(home: Home, name: str | None) -> "list[Contract]":
         found: Mapping[str, Contract] = load_contracts(home.data)
         if not found:
             raise UserError(f"{home.data} holds no dataset: no folder in it has a dataset.yaml.")
-        return [for_branch(contract, home.branch) for contract in found.values()]
+        return _with_a_sample([for_branch(contract, home.branch) for contract in found.values()], home.branch)
     folder = home.data / name
     if not (folder / "dataset.yaml").is_file():
         known = ", ".join(sorted(path.parent.name for path in home.data.glob("*/dataset.yaml"))) or "none"
         raise UserError(f"There is no dataset {name!r} in {home.data}; there is: {known}.")
     return [for_branch(load_contract(folder), home.branch)]
+
+
+def _with_a_sample(made: "list[Contract]", branch: str) -> "list[Contract]":
+    from mlops_assets.store.branches import is_sample
+
+    if not is_sample(branch):
+        return made
+    sampled = [contract for contract in made if contract.sample]
+    without = ", ".join(contract.name for contract in made if not contract.sample)
+    if sampled and without:
+        print(f"Left out on {branch}, for want of `automation: sample:` in the contract: {without}.", file=sys.stderr)
+    return sampled or made
 
 
 def say_json(value: Any) -> None:

@@ -71,9 +71,10 @@ def _run(options: argparse.Namespace, home: Home) -> int:
         graph = Graph(contract)
         progress = _Progress()
         runner = Runner(graph, home, progress, entered_only=options.entered)
-        summary = runner.run(_asked(options, runner))
+        asked = _asked(options, runner)
+        summary = runner.run(asked)
         progress.end()
-        _summarise(home, runner.plan, summary, time.monotonic() - started)
+        _summarise(home, runner.plan, summary, time.monotonic() - started, asked.releases)
         code = max(code, int(summary.failed))
     return code
 
@@ -135,7 +136,9 @@ class _Progress:
             print("\r\x1b[K", end="")
 
 
-def _summarise(home: Home, plan: "Plan", summary: "Summary", seconds: float) -> None:
+def _summarise(
+    home: Home, plan: "Plan", summary: "Summary", seconds: float, releases: "tuple[str, ...] | None"
+) -> None:
     from mlops_assets.assets.publish import report_path
 
     name = plan.graph.contract.name
@@ -153,7 +156,7 @@ def _summarise(home: Home, plan: "Plan", summary: "Summary", seconds: float) -> 
             f"current, {summary.count('audited')} audited again, {summary.refused} refused, "
             f"{summary.count('stopped')} not tried, in {summary.runs} Dagster run(s) and {seconds:.1f} s."
         )
-    for release in reversed(plan.releases):
+    for release in sorted(releases or plan.releases, reverse=True):  # keys of all cadences sort as text
         report = report_path(home, name, release, "report.html")
         if report.is_file():
             print(f"Report: {report}")

@@ -19,20 +19,12 @@ from pathlib import Path
 from typing import Any
 
 from mlops_assets.contract.model import Contract
-from mlops_assets.dbtproject.shape import FOLDER, SqlProject
+from mlops_assets.dbtproject.shape import FOLDER, TYPES, SqlProject
 from mlops_assets.errors import ContractError
 
 _SKIPPED = frozenset({"target", "logs", ".git"})
 _DOCUMENTS = (".md", ".gitignore", ".user.yml")
 _PACKAGES = ("dagster_dbt", "dbt_adapters", "dbt_common", "dbt_core", "dbt_duckdb", "duckdb", "sqlglot")
-_DUCKDB = {
-    "string": "VARCHAR",
-    "int64": "BIGINT",
-    "float64": "DOUBLE",
-    "boolean": "BOOLEAN",
-    "date": "DATE",
-    "timestamp": "TIMESTAMP",
-}
 _KEPT = 20
 
 
@@ -74,8 +66,8 @@ def request_of(contract: Contract) -> dict[str, Any]:
     sources = contract.sources.items()
     return {
         "folder": str((contract.folder / FOLDER).absolute()),
-        "raw": {name: {each: _DUCKDB[column.type] for each, column in s.columns.items()} for name, s in sources},
-        "cleaned": {name: _DUCKDB[column.type] for name, column in contract.cleaned_columns().items()},
+        "raw": {name: {each: TYPES[column.type] for each, column in s.columns.items()} for name, s in sources},
+        "cleaned": {name: TYPES[column.type] for name, column in contract.cleaned_columns().items()},
         "key": list(contract.sources[contract.spine].key),
         "sensitive": sorted(contract.sensitive()),
     }

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from mlops_assets.dbtproject.invoke import dbt, failures
-from mlops_assets.dbtproject.shape import CLEANED, DataTest, Model, SqlProject
+from mlops_assets.dbtproject.shape import CLEANED, TYPES, DataTest, Model, SqlProject
 from mlops_assets.dbtproject.static import needed, own_run
 from mlops_assets.errors import ContractError, RefusedError
 
@@ -197,7 +197,7 @@ def _looked_through(project: SqlProject, nodes: Mapping[str, Node], request: Map
     """The project with what its SQL says: tried over empty tables, with lineage, digests and what may be shown."""
     import pyarrow as pa
 
-    from mlops_assets.dbtproject.database import DATABASE, TYPES, Database, difference
+    from mlops_assets.dbtproject.database import DATABASE, Database, difference
     from mlops_assets.dbtproject.lineage import Tracer, changing, digest
     from mlops_assets.stages.cells import TYPES as ARROW
 

@@ -23,16 +23,6 @@ from mlops_assets.errors import RefusedError
 DATABASE = "batch"
 """The name of the database in compiled SQL: the stem of the file that dbt is given."""
 
-TYPES: Mapping[str, str] = {
-    "string": "VARCHAR",
-    "int64": "BIGINT",
-    "float64": "DOUBLE",
-    "boolean": "BOOLEAN",
-    "date": "DATE",
-    "timestamp": "TIMESTAMP",
-}
-"""The types of a contract as DuckDB calls them."""
-
 _EXAMPLES = 20
 _TELL_VALUES = frozenset({"Conversion Error", "Invalid Input Error", "Out of Range Error", "Constraint Error"})
 

@@ -19,9 +19,9 @@ import duckdb
 import pyarrow as pa
 
 from mlops_assets.contract.model import Source
-from mlops_assets.dbtproject.database import DATABASE, TYPES, judged
+from mlops_assets.dbtproject.database import DATABASE, judged
 from mlops_assets.dbtproject.invoke import dbt, failures, plain
-from mlops_assets.dbtproject.shape import CLEANED, DataTest, Found, SqlProject
+from mlops_assets.dbtproject.shape import CLEANED, TYPES, DataTest, Found, SqlProject
 from mlops_assets.errors import RefusedError
 
 _STATUS: Mapping[str, Literal["pass", "warn", "fail"]] = {"pass": "pass", "warn": "warn", "fail": "fail"}

@@ -17,6 +17,16 @@ FOLDER = "dbt"
 PREFIX = "dbt_"
 """What the names of checks begin with that are tests of dbt."""
 
+TYPES: Mapping[str, str] = {
+    "string": "VARCHAR",
+    "int64": "BIGINT",
+    "float64": "DOUBLE",
+    "boolean": "BOOLEAN",
+    "date": "DATE",
+    "timestamp": "TIMESTAMP",
+}
+"""The types of a contract as DuckDB calls them."""
+
 
 @dataclass(frozen=True, slots=True)
 class Model:

@@ -8,7 +8,7 @@ import pytest
 from mlops_assets.assets.plan import Plan
 from mlops_assets.errors import RefusedError
 from mlops_assets_tests.assets.shop import BATCH, DAYS, GATES, NEWEST, RELEASE, Shop, edited
-from mlops_assets_tests.datasets import deliver_days, write_contract
+from mlops_assets_tests.datasets import deliver_days, deliver_whole, write_contract
 
 
 def standing(plan: Plan, stage: str, batch: str) -> tuple[str, str]:
@@ -82,6 +82,14 @@ def test_a_release_waits_for_what_was_delivered(shop: Shop) -> None:
     assert shop.plan().unready(DAYS[0]) == []
     state, sentence = standing(shop.plan(), "candidate_model", NEWEST)
     assert (state, sentence) == ("blocked", said)
+
+
+def test_a_release_of_the_only_batch_waits_for_it(tmp_path: Path) -> None:
+    folder = write_contract(tmp_path / "data", cadence="none")
+    deliver_whole(folder, rows=5)
+    assert Shop.in_folder(tmp_path).plan().unready("all") == [
+        "visits/raw/visits is not up to date: it was never made. Bring it up to date first."
+    ]
 
 
 def test_what_stands_on_a_last_good_version_says_so_at_any_distance(shop: Shop) -> None:

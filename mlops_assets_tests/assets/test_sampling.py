@@ -143,6 +143,22 @@ def test_a_dataset_that_names_no_sample_is_not_run_whole(shop: Shop) -> None:
     assert Store.open(shop.home.store).branches() == ["main"]
 
 
+def test_of_all_datasets_those_without_a_sample_are_left_out(sampled: Shop) -> None:
+    assert sampled.called("env").code == 0  # starts the branch
+    write_contract(sampled.home.data, "orders")
+    said = sampled.called("status")
+    assert said.text.splitlines()[:2] == [
+        f"Left out on {BRANCH}, for want of `automation: sample:` in the contract: orders.",
+        f"visits on branch {BRANCH}",
+    ]
+    assert "orders" not in "".join(said.text.splitlines()[1:])
+    assert on(sampled, "main").called("status").text.startswith("orders on branch main: nothing was delivered yet.")
+    sampled.change(SAMPLE, "")
+    said = sampled.called("run")
+    assert said.code == 1
+    assert "orders says nothing of one" in said.text
+
+
 def test_a_sampled_contract_is_not_worked_on_main(sampled: Shop) -> None:
     with pytest.raises(ValueError, match="visits is sampled, and the branch main holds whole data"):
         Plan(sampled.graph(), Store.open(sampled.home.store), "main")

@@ -12,6 +12,7 @@ from mlops_assets.assets.plan import Plan
 from mlops_assets.assets.reasons import Explanation, Reason, said
 from mlops_assets.assets.staleness import Staleness
 from mlops_assets.assets.survey import survey
+from mlops_assets.store.purge import purges
 from mlops_assets.store.store import Store
 from mlops_assets_tests.assets.shop import BATCH, DAYS, GATES, NEWEST, RELEASE, Shop, edited
 from mlops_assets_tests.datasets import deliver_days, write_contract
@@ -70,6 +71,19 @@ def test_a_delivered_file_that_changed(shop: Shop) -> None:
         assert (found.state, found.reasons) == ("waiting", ())
         assert found.sentences == (f"It stands on visits/raw/visits [{DAYS[1]}], which is stale.",)
     assert explained(plan, "features", DAYS[0]).state == "current"
+
+
+def test_rows_that_were_erased(days: Shop) -> None:
+    key = days.landing(DAYS[0]).read_text().splitlines()[1].partition(",")[0]
+    erased = days.called("purge", "visits", "--where", f"visit={key}", "--basis", "request 7", "--yes")
+    assert erased.code == 0, erased.text
+    (done,) = purges(Store.open(days.home.store))
+    found = explained(days.plan(), "raw/visits", DAYS[0])
+    assert (found.state, found.reasons) == ("stale", (Reason("purged", done.id),))
+    assert found.sentences == (
+        f"Rows of it were erased by purge {done.id}; it is made again of what is delivered without them.",
+    )
+    assert explained(days.plan(), "raw/visits", DAYS[1]).state == "current"
 
 
 def test_files_that_came_or_went(tmp_path: Path) -> None:

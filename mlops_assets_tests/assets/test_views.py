@@ -26,7 +26,6 @@ from mlops_assets_tests.serving.lookback import (
     build,
     deliver,
     features,
-    made,
     requests,
     trained_on,
     view_of,
@@ -35,12 +34,6 @@ from mlops_assets_tests.serving.lookback import (
 
 KEPT = DAYS[2:]
 """What rows of the newest two days look back at, over three days."""
-
-
-@pytest.fixture(scope="module")
-def visited(tmp_path_factory: pytest.TempPathFactory) -> Shop:
-    """Seven days, built; to be read only."""
-    return made(tmp_path_factory.mktemp("visited"))
 
 
 @pytest.fixture

@@ -1,9 +1,7 @@
 """The commands for branches, merges and reverts, as they are typed."""
 
-import argparse
 import json
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -13,14 +11,10 @@ from mlops_assets.errors import ConflictError, NotStoredError, RefusedError, Sto
 from mlops_assets.home import Home
 from mlops_assets.store import Store
 from mlops_assets.store.changes import open_changes
+from mlops_assets_tests.doors import typed
 
 ASSET = "shop/cleaned"
 Run = Callable[..., int]
-
-
-@pytest.fixture
-def home(tmp_path: Path) -> Home:
-    return Home(tmp_path / "home", tmp_path / "data")
 
 
 @pytest.fixture
@@ -30,13 +24,8 @@ def store(home: Home) -> Store:
 
 @pytest.fixture
 def run(home: Home) -> Run:
-    parser = argparse.ArgumentParser()
-    branches.add(parser.add_subparsers())
-
     def type_(*words: str, branch: str = "main") -> int:
-        options = parser.parse_args(words)
-        code: int = options.command(options, Home(home.root, home.data, branch))
-        return code
+        return typed(branches, Home(home.root, home.data, branch), *words)
 
     return type_
 

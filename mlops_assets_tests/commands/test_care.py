@@ -1,6 +1,5 @@
 """The commands that look after a store, as they are typed."""
 
-import argparse
 import io
 import json
 import time
@@ -22,16 +21,12 @@ from mlops_assets.store.purge import purges
 from mlops_assets.store.remotes import add_remote, remotes
 from mlops_assets.store.transfer import push
 from mlops_assets_tests.assets.shop import DAYS, Shop
+from mlops_assets_tests.doors import typed
 from mlops_assets_tests.store.s3 import serve
 from mlops_assets_tests.store.tended import CLEANED, MODEL, age, commit, contents, files, freeze, line, manifest, value
 
 BATCH = "2024-01"
 Run = Callable[..., int]
-
-
-@pytest.fixture
-def home(tmp_path: Path) -> Home:
-    return Home(tmp_path / "home", tmp_path / "data")
 
 
 @pytest.fixture
@@ -43,17 +38,9 @@ def store(home: Home) -> Store:
     return made
 
 
-def typed(home: Home, *words: str) -> int:
-    parser = argparse.ArgumentParser()
-    care.add(parser.add_subparsers())
-    options = parser.parse_args(words)
-    code: int = options.command(options, home)
-    return code
-
-
 @pytest.fixture
 def run(home: Home) -> Run:
-    return partial(typed, home)
+    return partial(typed, care, home)
 
 
 def answer(capsys: pytest.CaptureFixture[str]) -> Any:
@@ -268,7 +255,7 @@ def test_runs_after_a_purge(shop: Shop) -> None:
     store = Store.open(shop.home.store)
     key = value(store, "main", "visits/cleaned", day)["visit"][3].as_py()
     words = ["purge", "visits", "--where", f"visit={key}", "--basis", "request 17", "--yes"]
-    assert typed(shop.home, *words) == 0
+    assert typed(care, shop.home, *words) == 0
     assert value(store, "main", "visits/features", day).num_rows == 99
     # what was delivered is still in the landing folder
     done = shop.called("run", "visits")
@@ -282,7 +269,7 @@ def test_runs_after_a_purge(shop: Shop) -> None:
     assert done.code == 0, done.text
     assert "computed visits/trained_model" in done.text
     assert value(store, "main", "visits/cleaned", day).num_rows == 99
-    assert typed(shop.home, "verify", "--content") == 0
+    assert typed(care, shop.home, "verify", "--content") == 0
 
 
 @pytest.mark.slow
@@ -293,11 +280,11 @@ def test_a_run_makes_a_damaged_value_again(shop: Shop) -> None:
     blob = manifest(store, head).blob
     assert blob
     (store.root / blob.path).write_bytes(b"PAR1")
-    assert typed(shop.home, "repair", "--yes") == 1
+    assert typed(care, shop.home, "repair", "--yes") == 1
     done = shop.called("run", "visits")
     assert done.code == 0
     assert f"computed visits/cleaned [{DAYS[1]}]" in done.text
-    assert typed(shop.home, "verify", "--content") == 0
+    assert typed(care, shop.home, "verify", "--content") == 0
 
 
 @pytest.fixture

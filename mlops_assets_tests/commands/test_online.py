@@ -7,13 +7,7 @@ import pytest
 
 from mlops_assets.assets.views import path_of
 from mlops_assets_tests.assets.shop import Shop
-from mlops_assets_tests.serving.lookback import DAYS, NEWEST, build, deliver, made
-
-
-@pytest.fixture(scope="module")
-def visited(tmp_path_factory: pytest.TempPathFactory) -> Shop:
-    """Seven days, built; to be read only."""
-    return made(tmp_path_factory.mktemp("visited"))
+from mlops_assets_tests.serving.lookback import DAYS, NEWEST, build, deliver
 
 
 @pytest.fixture

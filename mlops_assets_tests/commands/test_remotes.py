@@ -1,6 +1,5 @@
 """The commands for copies of the store, as they are typed."""
 
-import argparse
 import json
 from collections.abc import Callable
 from pathlib import Path
@@ -14,14 +13,10 @@ from mlops_assets.errors import ConflictError, NotStoredError, StoreError, UserE
 from mlops_assets.home import Home
 from mlops_assets.store import Store
 from mlops_assets.store.remotes import add_remote
+from mlops_assets_tests.doors import typed
 from mlops_assets_tests.store.copies import CLEANED, DAYS, RAW, commit, sound, stocked
 
 Run = Callable[..., int]
-
-
-@pytest.fixture
-def home(tmp_path: Path) -> Home:
-    return Home(tmp_path / "home", tmp_path / "data")
 
 
 @pytest.fixture
@@ -31,13 +26,8 @@ def store(home: Home) -> Store:
 
 @pytest.fixture
 def run(home: Home) -> Run:
-    parser = argparse.ArgumentParser()
-    remotes.add(parser.add_subparsers())
-
     def type_(*words: str, home: Home = home) -> int:
-        options = parser.parse_args(words)
-        code: int = options.command(options, home)
-        return code
+        return typed(remotes, home, *words)
 
     return type_
 

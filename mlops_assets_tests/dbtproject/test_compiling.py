@@ -123,13 +123,15 @@ MISTAKES = {
 
 
 @pytest.mark.parametrize("name", list(MISTAKES))
-def test_a_mistake_is_told_with_file_and_line(tmp_path: Path, name: str) -> None:
+def test_a_mistake_is_told_with_file_and_line(tmp_path: Path, name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     changes, text = MISTAKES[name]
+    monkeypatch.chdir(tmp_path)  # where dbt makes the database that a profile names
     with pytest.raises((ContractError, RefusedError), match=text) as caught:
         compiled(request(tmp_path, **changes))
     (sentence,) = caught.value.sentences
     assert sentence.startswith(str(tmp_path / "visits" / "dbt"))
     assert "\n" not in sentence
+    assert {each.name for each in tmp_path.iterdir()} - {"visits.duckdb"} == {"visits"}
 
 
 def test_a_project_needs_the_model_cleaned(tmp_path: Path) -> None:

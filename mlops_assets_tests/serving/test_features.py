@@ -38,12 +38,6 @@ from mlops_assets_tests.serving.lookback import (
 from mlops_assets_tests.stages.build import column, contract, source
 
 
-@pytest.fixture(scope="module")
-def visited(tmp_path_factory: pytest.TempPathFactory) -> Shop:
-    """Seven days, built; to be read only."""
-    return made(tmp_path_factory.mktemp("visited"))
-
-
 @pytest.mark.parametrize("day", DAYS[-2:])
 def test_each_row_asked_for_alone_has_the_features_that_were_trained_on(visited: Shop, day: str) -> None:
     asked, answers = features(visited), trained_on(visited, day)
