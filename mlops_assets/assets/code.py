@@ -1,8 +1,9 @@
 """Code versions: a digest of the source that a piece of work really depends on.
 
 The closure of imports inside the work's own rooms is followed by reading the source, and each module counts by its
-syntax tree without docstrings: reformatting or commenting makes nothing stale. What does not belong here: settings,
-data, and libraries of others, whose versions are part of the environment's digest (``environment``).
+syntax tree without docstrings: reformatting or commenting makes nothing stale. Beside it stands where the code was: the
+commit, and the libraries of others, whose versions are the environment's digest. What does not belong here: settings
+and data.
 """
 
 import contextlib
@@ -69,6 +70,26 @@ def environment() -> dict[str, str]:
 def environment_digest() -> str:
     """The digest of ``environment``."""
     return hashlib.blake2b(json.dumps(environment(), sort_keys=True).encode(), digest_size=16).hexdigest()
+
+
+@cache
+def git_state(folder: Path) -> dict[str, Any]:
+    """The commit that the dataset's folder is at, and whether tracked files differ from it; empty outside git."""
+    import subprocess
+
+    def git(*words: str) -> str | None:
+        try:
+            done = subprocess.run(
+                ["git", "-C", str(folder), *words], capture_output=True, text=True, timeout=20, check=False
+            )
+        except FileNotFoundError:
+            return None
+        return done.stdout.strip() if done.returncode == 0 else None
+
+    commit = git("rev-parse", "HEAD")
+    if commit is None:
+        return {}
+    return {"commit": commit, "dirty": bool(git("status", "--porcelain", "--untracked-files=no"))}
 
 
 @cache

@@ -14,10 +14,11 @@ from typing import Any
 import dagster as dg
 
 from mlops_assets.assets.graph import Graph, Stage, digest
-from mlops_assets.assets.publish import Outcome, Session, unmark
+from mlops_assets.assets.publish import Outcome, Session
 from mlops_assets.assets.reasons import Explanation
 from mlops_assets.assets.specs import Specs
 from mlops_assets.assets.staleness import UP_TO_DATE, Staleness
+from mlops_assets.assets.unreported import unmark
 from mlops_assets.checks.verdict import Verdict
 from mlops_assets.store.manifest import Input, Manifest
 from mlops_assets.visible import visible

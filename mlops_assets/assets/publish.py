@@ -5,18 +5,17 @@ date (``plan``), and telling Dagster (``events``). Nothing here imports Dagster.
 """
 
 import json
-import subprocess
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
-from functools import cache
 from pathlib import Path
 from typing import Any, Literal
 
-from mlops_assets.assets.code import environment_digest
+from mlops_assets.assets.code import environment_digest, git_state
 from mlops_assets.assets.graph import Graph, Stage
 from mlops_assets.assets.landing import Delivered
 from mlops_assets.assets.plan import Plan, Resolution
+from mlops_assets.assets.unreported import mark, marked
 from mlops_assets.assets.views import ONLINE, View
 from mlops_assets.assets.work import EVIDENCE, Workbench
 from mlops_assets.checks.verdict import Verdict
@@ -24,11 +23,10 @@ from mlops_assets.errors import ConflictError, CorruptError, DeliveryError, Purg
 from mlops_assets.home import Home
 from mlops_assets.stages.made import Made
 from mlops_assets.store.manifest import Blob, Manifest
-from mlops_assets.store.names import segment, text
+from mlops_assets.store.names import segment
 from mlops_assets.store.store import Store, account
 
 Status = Literal["computed", "reused", "audited", "refused", "stopped"]
-Mark = Literal["news", "again"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -344,70 +342,6 @@ def report_path(home: Home, dataset: str, release: str, name: str, *, accepted: 
     return home.reports / segment(dataset) / segment(release) / (name if accepted else f"refused-{name}")
 
 
-def mark(home: Home, branch: str, asset: str, batch: str, why: Mark = "news") -> None:
-    """Note that Dagster is to be told of a head; taken away by ``unmark`` once it was.
-
-    ``news`` is a head it does not know, ``again`` one that it knows and hides behind a refusal; news stay news.
-    """
-    path = _mark(home, branch, asset, batch)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    if why == "news":
-        path.write_bytes(b"")
-    elif not path.exists():
-        path.write_text(why)
-
-
-def mark_everything(home: Home, store: Store) -> None:
-    """Note that Dagster is to be told of every head: its home is new, and the store is not."""
-    for asset in store.assets(home.branch):
-        for batch in store.heads(home.branch, asset):
-            mark(home, home.branch, asset, batch)
-
-
-def unmark(home: Home, branch: str, asset: str, batch: str) -> None:
-    """Dagster was told."""
-    _mark(home, branch, asset, batch).unlink(missing_ok=True)
-
-
-def marked(home: Home, branch: str, asset: str, batch: str) -> Mark | None:
-    """What Dagster is to be told of a head, if anything."""
-    try:
-        return "again" if _mark(home, branch, asset, batch).stat().st_size else "news"
-    except FileNotFoundError:
-        return None
-
-
-def all_marked(home: Home, branch: str, asset: str) -> dict[str, Mark]:
-    """What Dagster is to be told of the heads of an asset, by batch."""
-    folder = _mark(home, branch, asset, "-").parent
-    batches = [text(path.name) for path in sorted(folder.iterdir()) if path.is_file()] if folder.is_dir() else []
-    found = {batch: marked(home, branch, asset, batch) for batch in batches}
-    return {batch: why for batch, why in found.items() if why is not None}
-
-
-def _mark(home: Home, branch: str, asset: str, batch: str) -> Path:
-    return home.unreported.joinpath(segment(branch), *asset.split("/"), segment(batch))
-
-
 def _record(verdict: Verdict) -> dict[str, Any]:
     names = ("check", "passed", "severity", "sentence", "n", "failed", "threshold", "details")
     return {name: getattr(verdict, name) for name in names}
-
-
-@cache
-def git_state(folder: Path) -> dict[str, Any]:
-    """The commit that the dataset's folder is at, and whether tracked files differ from it; empty outside git."""
-
-    def git(*words: str) -> str | None:
-        try:
-            done = subprocess.run(
-                ["git", "-C", str(folder), *words], capture_output=True, text=True, timeout=20, check=False
-            )
-        except FileNotFoundError:
-            return None
-        return done.stdout.strip() if done.returncode == 0 else None
-
-    commit = git("rev-parse", "HEAD")
-    if commit is None:
-        return {}
-    return {"commit": commit, "dirty": bool(git("status", "--porcelain", "--untracked-files=no"))}

@@ -18,7 +18,8 @@ from typing import TYPE_CHECKING, Any
 from mlops_assets.assets import sampling
 from mlops_assets.assets.graph import Graph, Stage
 from mlops_assets.assets.plan import Plan, Standing
-from mlops_assets.assets.publish import Outcome, mark_everything, marked
+from mlops_assets.assets.publish import Outcome
+from mlops_assets.assets.unreported import mark_everything, marked
 from mlops_assets.assets.views import ONLINE, View
 from mlops_assets.automation.processes import this_process
 from mlops_assets.automation.tags import CLAIM, DATASET, PROCESS

@@ -15,8 +15,8 @@ import dagster as dg
 
 from mlops_assets.assets.graph import Scope, digest
 from mlops_assets.assets.plan import Plan
-from mlops_assets.assets.publish import all_marked
 from mlops_assets.assets.survey import Survey
+from mlops_assets.assets.unreported import all_marked
 from mlops_assets.automation.memory import Tries, place
 from mlops_assets.automation.requests import Requests, wanted_key
 from mlops_assets.home import Home

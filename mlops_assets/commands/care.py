@@ -211,7 +211,7 @@ def _sources(options: argparse.Namespace, store: "Store", home: Home) -> "Iterat
 
 def _ask_runs_to_make_again(done: "Repair", store: "Store", home: Home) -> None:
     """A run does not look at files of what is current: the mark that Dagster is to be told makes it look."""
-    from mlops_assets.assets.publish import mark
+    from mlops_assets.assets.unreported import mark
     from mlops_assets.store.branches import MAIN
 
     for action in done.actions:

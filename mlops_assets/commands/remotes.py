@@ -265,7 +265,7 @@ def _tags(options: argparse.Namespace) -> "Names":
 def _tell_dagster(report: "Report", home: Home) -> None:
     """Leave a mark for each head that came from elsewhere, so that the next run reports it."""
     if home.dagster_is_made and not report.dry:
-        from mlops_assets.assets.publish import mark
+        from mlops_assets.assets.unreported import mark
 
         for move in report.heads:
             if move.branch == home.branch and move.version:

@@ -96,8 +96,7 @@ def _add_going_back(parser: argparse.ArgumentParser) -> None:
 
 
 def _tag(options: argparse.Namespace, home: Home) -> int:
-    from mlops_assets.assets.code import environment_digest
-    from mlops_assets.assets.publish import git_state
+    from mlops_assets.assets.code import environment_digest, git_state
     from mlops_assets.store import snapshots
     from mlops_assets.store.files import write_file
     from mlops_assets.store.tags import tag_names

@@ -9,7 +9,6 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from mlops_assets.commands.common import Commands, contracts, open_store, say_json, without_gc
-from mlops_assets.contract.calendar import ALL
 from mlops_assets.errors import UserError
 from mlops_assets.home import Home
 
@@ -75,6 +74,8 @@ def _plan(contract: "Contract", home: Home) -> "Plan":
 
 def _nothing_yet(plan: "Plan", contract: "Contract") -> list[str]:
     """Where to begin when nothing was delivered or made; empty as soon as anything was."""
+    from mlops_assets.contract.calendar import ALL
+
     arrived = (plan.landing.files(source, ALL) for source in contract.sources.values() if source.kind == "reference")
     if plan.batches or any(arrived) or any(plan.heads(stage) for stage in plan.graph.stages):
         return []
@@ -136,6 +137,7 @@ def _group_lines(dataset: str, group: "Group") -> Iterator[str]:
 
 def _who(group: "Group") -> str:
     from mlops_assets.assets.reasons import said
+    from mlops_assets.contract.calendar import ALL
 
     stages = ", ".join(group.stages)
     if len(group.batches) == 1:
@@ -146,6 +148,7 @@ def _who(group: "Group") -> str:
 def _for(each: "Above", group: "Group") -> str:
     """What a group waits for, without repeating its own batches."""
     from mlops_assets.assets.reasons import named, said
+    from mlops_assets.contract.calendar import ALL
 
     if each.batches == (group.first.batch,) and each.batches != (ALL,):
         return f"{each.asset}" if len(group.batches) == 1 else f"{each.asset} of the same batch"

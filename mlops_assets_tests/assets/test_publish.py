@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from mlops_assets.assets.publish import evidence, mark, marked, report_path, unmark, verdicts_of
+from mlops_assets.assets.publish import evidence, report_path, verdicts_of
 from mlops_assets.errors import ConflictError, UserError
 from mlops_assets_tests.assets.shop import BATCH, DAYS, GATES, NEWEST, Shop, edited
 from mlops_assets_tests.datasets import deliver_days, write_contract
@@ -152,21 +152,6 @@ def test_judging_anew_records_nothing(shop: Shop) -> None:
         "visits/cleaned [2024-01-09] has no published version to judge."
     }
     assert any(verdict.blocks for verdict in nothing)
-
-
-def test_marks_of_what_dagster_does_not_know(tmp_path: Path) -> None:
-    home = Shop.in_folder(tmp_path).home
-    asset, batch = "visits/raw/visits", "köln/süd"
-    assert marked(home, "main", asset, batch) is None
-    mark(home, "main", asset, batch, "again")
-    assert marked(home, "main", asset, batch) == "again"
-    mark(home, "main", asset, batch)
-    mark(home, "main", asset, batch, "again")
-    assert marked(home, "main", asset, batch) == "news"  # until it was told
-    assert marked(home, "experiment", asset, batch) is None
-    unmark(home, "main", asset, batch)
-    unmark(home, "main", asset, batch)
-    assert marked(home, "main", asset, batch) is None
 
 
 def test_a_page_of_a_refused_version_says_so_in_its_name(tmp_path: Path) -> None:

@@ -8,7 +8,7 @@ import dagster as dg
 import pytest
 
 from mlops_assets.assets.dagster_private import latest_check, latest_materializations
-from mlops_assets.assets.publish import all_marked, mark
+from mlops_assets.assets.unreported import all_marked, mark
 from mlops_assets.automation import verdicts
 from mlops_assets.automation.memory import kept_in, place
 from mlops_assets.automation.sweep import Swept, sensors, tick

@@ -11,7 +11,7 @@ from typing import Any
 import pyarrow as pa
 import pytest
 
-from mlops_assets.assets.publish import marked
+from mlops_assets.assets.unreported import marked
 from mlops_assets.commands import care
 from mlops_assets.commands.care import REPRODUCIBILITY
 from mlops_assets.errors import NotStoredError, StoreError, UserError

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from mlops_assets.assets.publish import marked
+from mlops_assets.assets.unreported import marked
 from mlops_assets.commands import remotes
 from mlops_assets.errors import ConflictError, NotStoredError, StoreError, UserError
 from mlops_assets.home import Home

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from mlops_assets.assets.publish import git_state
+from mlops_assets.assets.code import git_state
 from mlops_assets.lifecycle.comparison import Code, Comparison, compare
 from mlops_assets.store.refs import view
 from mlops_assets.store.store import Store
