@@ -25,6 +25,7 @@ from mlops_assets.stages.made import Made
 from mlops_assets.store.manifest import Blob, Manifest
 from mlops_assets.store.names import segment
 from mlops_assets.store.store import Store, account
+from mlops_assets.wording import counted
 
 Status = Literal["computed", "reused", "audited", "refused", "stopped"]
 
@@ -171,7 +172,7 @@ class Session:
             made = self._bench.make(stage, batch, resolution.inputs, files)
         except DeliveryError as error:
             readable = next(check for check in stage.checks if check.name == "readable")
-            sentence = f"{len(error.sentences)} problem(s) keep the delivery from being read."
+            sentence = f"The delivery cannot be read, for {counted(len(error.sentences), 'reason')}."
             verdicts: tuple[Verdict, ...] = (
                 Verdict("readable", False, readable.severity, sentence, n=1, failed=1, examples=error.sentences),
             )

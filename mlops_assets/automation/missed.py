@@ -20,6 +20,7 @@ from mlops_assets.assets.unreported import all_marked
 from mlops_assets.automation.memory import Tries, place
 from mlops_assets.automation.requests import Requests, wanted_key
 from mlops_assets.home import Home
+from mlops_assets.wording import counted
 
 CLAIMED_BY = "sweep"
 SCOPES: tuple[Scope, ...] = ("reference", "batch")
@@ -76,7 +77,7 @@ class Missed:
                 self._tries.done(batch)
         under_way = self._requests.in_flight([stage.name for stage in self._plan.graph.of_scope(scope)], wanted)
         if under_way:
-            self.why.append(f"{len(under_way):,} batch(es) are being made by other runs.")
+            self.why.append(f"{counted(len(under_way), 'batch')} being made by other runs.")
             self.settled = False
         due = self._due(scope, [batch for batch in wanted if batch not in under_way], untold, now)
         return [
@@ -116,7 +117,7 @@ class Missed:
         if len(kept_back) > _SHOWN:
             self.why.append(f"The same goes for {len(kept_back) - _SHOWN:,} more.")
         if count > self._limit:
-            self.why.append(f"{count - self._limit:,} more batches are asked for afterwards.")
+            self.why.append(f"{counted(count - self._limit, 'more batch')} asked for afterwards.")
         return found
 
     def _names(self, scope: Scope, batch: str, untold: set[str]) -> Iterator[str]:

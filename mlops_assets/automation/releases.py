@@ -18,6 +18,7 @@ from mlops_assets.automation.unchanged import LOOK_AGAIN, Answer, answered, fing
 from mlops_assets.home import Home
 from mlops_assets.store.heads import Head
 from mlops_assets.store.store import Store
+from mlops_assets.wording import counted
 
 _POLICIES = {
     "every_batch": "Made anew with every batch",
@@ -77,7 +78,7 @@ def newest(plan: Plan, home: Home, instance: dg.DagsterInstance, now: float) -> 
     below = [stage.name for stage in graph.stages.values() if stage.scope != "release"]
     busy = requests.in_flight(below, [*plan.batches, graph.whole])
     if busy:
-        return Asked(None, f"The release {release} waits for {len(busy)} batch(es) that are being made.")
+        return Asked(None, f"The release {release} waits for {counted(len(busy), 'batch')} being made.")
     key = digest([plan.resolve(stage, release).key for stage in stale])
     if why := tries.why_not(name, key, now):
         return Asked(None, why, settled=tries.given_up(name, key))

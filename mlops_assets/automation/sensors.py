@@ -23,6 +23,7 @@ from mlops_assets.automation.memory import Tries, keep, kept_in, place
 from mlops_assets.automation.requests import Requests, wanted_key
 from mlops_assets.home import Home
 from mlops_assets.store.store import Store
+from mlops_assets.wording import counted
 
 _SCOPES: tuple[Scope, ...] = ("reference", "batch")
 _SHOWN = 12
@@ -114,7 +115,7 @@ class _Asking:
             under_way = self._requests.in_flight(names, wanted.open.get(scope, ()))
             if under_way:
                 shown = ", ".join(sorted(under_way)[:_SHOWN])
-                self.said.append(f"{len(under_way)} batch(es) are being made: {shown}.")
+                self.said.append(f"{counted(len(under_way), 'batch')} being made: {shown}.")
             asked = self._scope(scope, wanted, under_way, now)
             found += asked
             if scope == "reference" and (asked or under_way):

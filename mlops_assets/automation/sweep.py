@@ -27,6 +27,7 @@ from mlops_assets.automation.verdicts import tell
 from mlops_assets.contract.model import Contract
 from mlops_assets.home import Home
 from mlops_assets.store.store import Store
+from mlops_assets.wording import counted
 
 _EVERY = 60
 _SHOWN = 3
@@ -75,7 +76,7 @@ def tick(graph: Graph, home: Home, instance: dg.DagsterInstance, cursor: str | N
     home.initialise()
     own = _own_runs(graph, instance)
     if own:
-        told = f"Waits for {len(own)} run(s) that it asked for before, such as {own[0].run_id[:8]}."
+        told = f"Waits for {counted(len(own), 'run')} that it asked for before, such as {own[0].run_id[:8]}."
         return Swept([], told, cursor or "")
     store = Store.open(home.store)
     plan = Plan(graph, store, home.branch, entered_only=True)
@@ -110,7 +111,7 @@ def _lines(found: Survey, runs: int, why: Sequence[str]) -> Iterator[str]:
         if len(found.groups) > _SHOWN:
             yield f"And {len(found.groups) - _SHOWN} more reasons (mlops-assets status {found.dataset})."
     if runs:
-        yield f"Asked for {runs} run(s)."
+        yield f"Asked for {counted(runs, 'run')}."
     elif found.explanations:
         yield "Nothing was asked for."
     yield from why

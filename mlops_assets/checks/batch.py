@@ -27,6 +27,7 @@ from mlops_assets.stages.delivery import place_word
 from mlops_assets.stages.made import Made
 from mlops_assets.stages.moments import raw_moments
 from mlops_assets.stages.rows import codes, combine, repeated
+from mlops_assets.wording import counted
 
 CHECKS = checks
 """``CHECKS(contract, stage)``: the checks of a stage, in the order of its verdicts."""
@@ -97,7 +98,9 @@ class _Look:
 
 
 def _readable(look: _Look, check: Check) -> Verdict:
-    return verdict_of(check, 0, len(look.files), f"{_files(len(look.files))} read, {_rows(look.facts['rows'])}.")
+    return verdict_of(
+        check, 0, len(look.files), f"{counted(len(look.files), 'file')} read, {counted(look.facts['rows'], 'row')}."
+    )
 
 
 def _complete(look: _Look, check: Check) -> Verdict:
@@ -130,7 +133,7 @@ def _verified(look: _Look, check: Check) -> Verdict:
     count, files = len(look.source.columns), sum(bool(file.get("unverified_columns")) for file in look.files)
     if not bare:
         return verdict_of(check, 0, count, "Page checksums were verified in every column.")
-    sentence = f"{len(bare)} of {count} columns have no page checksums in {files} of {_files(len(look.files))}"
+    sentence = f"{len(bare)} of {count} columns have no page checksums in {files} of {counted(len(look.files), 'file')}"
     without = sum(bool(facts.get("unverified_columns", bare)) for facts in look.earlier)
     if look.earlier and without * 2 >= len(look.earlier):
         return verdict_of(check, 0, count, f"{sentence}, as in most batches before: damage may pass unseen.")
@@ -164,7 +167,7 @@ def _in_batch(look: _Look, check: Check) -> Verdict:
     places = np.flatnonzero(outside.to_numpy(zero_copy_only=False))
     columns = ", ".join(source.event_time.columns if source.event_time else ())
     sentence = (
-        f"{_rows(len(places))} of {look.table.num_rows:,} "
+        f"{counted(len(places), 'row')} of {look.table.num_rows:,} "
         f"{'belongs' if len(places) == 1 else 'belong'} to other batches than {look.batch} by {columns}."
         if len(places)
         else f"Every event time that can be read ({columns}) lies in {look.batch}."
@@ -196,10 +199,12 @@ def _volume(look: _Look, check: Check) -> Verdict:
     if rows == 0:
         return verdict_of(check, 1, 1, "There are no rows.", details=details)
     if len(before) < _ENOUGH:
-        return verdict_of(check, 0, 1, f"{_rows(rows)}; too few earlier batches to compare with.", details=details)
+        return verdict_of(
+            check, 0, 1, f"{counted(rows, 'row')}; too few earlier batches to compare with.", details=details
+        )
     usual = median(before)
     strange = usual > 0 and not _LEAST <= rows / usual <= _MOST
-    sentence = f"{_rows(rows)}; the median of the {len(before)} batches before is {usual:,.0f}."
+    sentence = f"{counted(rows, 'row')}; the median of the {len(before)} batches before is {usual:,.0f}."
     return verdict_of(check, int(strange), 1, sentence, details=details | {"median": float(usual)})
 
 
@@ -220,7 +225,7 @@ def _conservation(look: _Look, check: Check) -> Verdict:
                 f"quarantined ({stored.get(name, 0):,} kept) + {account['duplicates']:,} exact duplicates."
             )
     rows = sum(account["raw"] for account in accounts.values())
-    sentence = " ".join(lost) or f"All {_rows(rows)} are accounted for."
+    sentence = " ".join(lost) or f"All {counted(rows, 'row')} are accounted for."
     return verdict_of(check, len(lost), len(accounts), sentence, details={"sources": _brief(accounts)})
 
 
@@ -244,10 +249,12 @@ def _share_rejected(look: _Look, check: Check, limit: float) -> Verdict:
     over = {name: one for name, one in accounts.items() if one["quarantined"] > limit * one["raw"]}
     worst = max(over or accounts, key=lambda name: accounts[name]["quarantined"] / accounts[name]["raw"])
     bad, rows = int(accounts[worst]["quarantined"]), int(accounts[worst]["raw"])
-    sentence = f"{bad:,} of {_rows(rows)} of {worst} ({bad / rows:.2%}) are quarantined; the limit is {limit:.2%}."
+    sentence = (
+        f"{bad:,} of {counted(rows, 'row')} of {worst} ({bad / rows:.2%}) are quarantined; the limit is {limit:.2%}."
+    )
     if over and accounts[worst]["reasons"]:
         label, count = next(iter(accounts[worst]["reasons"].items()))
-        sentence += f" Most often: {label} ({_rows(count)})."
+        sentence += f" Most often: {label} ({counted(count, 'row')})."
     return Verdict(
         check.name,
         not over,
@@ -268,16 +275,22 @@ def _unique_key(look: _Look, check: Check) -> Verdict:
     shared = repeated(combine([codes(look.table[name]) for name in key], rows))
     failed = int(shared.sum())
     listed = ", ".join(key)
-    sentence = f"{_rows(failed)} share their key ({listed})." if failed else f"No two rows share their key ({listed})."
+    sentence = (
+        f"{counted(failed, 'row')} share their key ({listed})."
+        if failed
+        else f"No two rows share their key ({listed})."
+    )
     return verdict_of(check, failed, rows, sentence)
 
 
 def _fan_out(look: _Look, check: Check) -> Verdict:
     into, out = int(look.facts["rows_in"]), look.table.num_rows
     several = {join["source"]: int(join["ambiguous"]) for join in look.facts["joins"] if join["ambiguous"]}
-    told = [f"{_rows(into)} went into the joins and {out:,} came out."] if into != out else []
-    told += [f"{_rows(count)} could meet several rows of {name} and met none." for name, count in several.items()]
-    sentence = " ".join(told) or f"{_rows(into)} went into {len(look.facts['joins'])} joins and came out."
+    told = [f"{counted(into, 'row')} went into the joins and {out:,} came out."] if into != out else []
+    told += [
+        f"{counted(count, 'row')} could meet several rows of {name} and met none." for name, count in several.items()
+    ]
+    sentence = " ".join(told) or f"{counted(into, 'row')} went into {len(look.facts['joins'])} joins and came out."
     return verdict_of(check, abs(into - out) + sum(several.values()), into, sentence, details={"ambiguous": several})
 
 
@@ -303,7 +316,7 @@ def _matched(look: _Look, check: Check, kind: str) -> Verdict:
         if share < needed:
             unmatched = max(unmatched, facts["rows"] - facts["matched"])
             low.append(
-                f"{facts['matched']:,} of {_rows(facts['rows'])} ({share:.1%}) have a match in {join.source}; "
+                f"{facts['matched']:,} of {counted(facts['rows'], 'row')} ({share:.1%}) have a match in {join.source}; "
                 f"{needed:.1%} are expected."
             )
     sentence = " ".join(low) or "; ".join(f"{share:.1%} have a match in {name}" for name, share in shares.items()) + "."
@@ -312,7 +325,7 @@ def _matched(look: _Look, check: Check, kind: str) -> Verdict:
 
 def _not_empty(look: _Look, check: Check) -> Verdict:
     rows = look.table.num_rows
-    sentence = f"{_rows(rows)}." if rows else "No row of the batch was accepted, or none was delivered."
+    sentence = f"{counted(rows, 'row')}." if rows else "No row of the batch was accepted, or none was delivered."
     return verdict_of(check, int(rows == 0), 1, sentence)
 
 
@@ -322,7 +335,9 @@ def _not_empty(look: _Look, check: Check) -> Verdict:
 def _aligned(look: _Look, check: Check) -> Verdict:
     buckets, wanted = look.table.num_rows, _cleaned_rows(look)
     sentence = (
-        f"{wanted:,} cleaned rows, {buckets:,} buckets." if buckets != wanted else f"Each of {_rows(wanted)} has one."
+        f"{wanted:,} cleaned rows, {buckets:,} buckets."
+        if buckets != wanted
+        else f"Each of {counted(wanted, 'row')} has one."
     )
     return verdict_of(check, abs(wanted - buckets), wanted, sentence)
 
@@ -344,22 +359,22 @@ def _schema(look: _Look, check: Check) -> Verdict:
     of_contract = schemas.schema_of_online if look.stage == "online" else schemas.schema_of_features
     schema = schemas.schema_of_splits() if splits else of_contract(look.contract)
     wrong = [
-        f"{breach.column} {breach.words}{f' in {_rows(len(breach.rows))}' if breach.rows is not None else ''}."
+        f"{breach.column} {breach.words}{'' if breach.rows is None else ' in ' + counted(len(breach.rows), 'row')}."
         for breach in schemas.breaches(schema, look.table)
     ]
     if not splits and look.table.num_rows != _cleaned_rows(look):
         wrong.append(f"{_cleaned_rows(look):,} cleaned rows became {look.table.num_rows:,}.")
     count = len(schema.columns)
-    good = f"{count} column{'s are' if count != 1 else ' is'} as declared in {_rows(look.table.num_rows)}."
+    good = f"{count} column{'s are' if count != 1 else ' is'} as declared in {counted(look.table.num_rows, 'row')}."
     return verdict_of(check, len(wrong), count, " ".join(wrong) or good)
 
 
 def _counting(look: _Look, check: Check) -> Verdict:
-    counted = {str(name): int(rows) for name, rows in look.facts["windows"].items()}
-    empty = [name for name, rows in counted.items() if not rows]
+    counting = {str(name): int(rows) for name, rows in look.facts["windows"].items()}
+    empty = [name for name, rows in counting.items() if not rows]
     sentence = f"No row of the batch can count for {_listed(empty)}: a time, an entity or a value is missing in each."
-    good = f"{_rows(look.facts['counting'])} of {look.facts['rows']:,} can count for a window."
-    return verdict_of(check, len(empty), len(counted), sentence if empty else good, details={"counting": counted})
+    good = f"{counted(look.facts['counting'], 'row')} of {look.facts['rows']:,} can count for a window."
+    return verdict_of(check, len(empty), len(counting), sentence if empty else good, details={"counting": counting})
 
 
 def _filled(look: _Look, check: Check) -> Verdict:
@@ -387,7 +402,7 @@ def _target(look: _Look, check: Check) -> Verdict:
     rows, answered = int(look.facts["rows"]), int(look.facts["answered"])
     name = look.contract.target.name
     sentence = (
-        f"{answered:,} of {_rows(rows)} have an answer."
+        f"{answered:,} of {counted(rows, 'row')} have an answer."
         if answered
         else f"No row has an answer: {name} ({look.contract.target.expression}) is null everywhere."
     )
@@ -420,16 +435,8 @@ def _accounts(look: _Look) -> Mapping[str, Mapping[str, Any]]:
 
 
 def _brief(accounts: Mapping[str, Mapping[str, Any]]) -> dict[str, dict[str, int]]:
-    counted = ("raw", "accepted", "quarantined", "duplicates")
-    return {name: {count: int(account[count]) for count in counted} for name, account in accounts.items()}
-
-
-def _rows(count: int) -> str:
-    return f"{count:,} row{'' if count == 1 else 's'}"
-
-
-def _files(count: int) -> str:
-    return f"{count:,} file{'' if count == 1 else 's'}"
+    counts = ("raw", "accepted", "quarantined", "duplicates")
+    return {name: {count: int(account[count]) for count in counts} for name, account in accounts.items()}
 
 
 def _listed(names: Sequence[str]) -> str:

@@ -10,6 +10,7 @@ from typing import Any
 from mlops_assets.checks.verdict import Check, Verdict
 from mlops_assets.contract.model import Contract
 from mlops_assets.dbtproject.shape import Found
+from mlops_assets.wording import counted
 
 _WIDTH = 40
 
@@ -28,7 +29,7 @@ def verdicts(found: Iterable[Found]) -> list[Verdict]:
 
 def _verdict(found: Found) -> Verdict:
     test = found.test
-    rows = f"{found.n:,} row{'' if found.n == 1 else 's'} of {test.about_name}"
+    rows = f"{counted(found.n, 'row')} of {test.about_name}"
     if found.trouble:
         sentence = f"The test {test.name} cannot be computed. {found.trouble}"
     elif test.fail_calc == "count(*)":

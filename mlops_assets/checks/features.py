@@ -20,6 +20,7 @@ from mlops_assets.stages.coded import Coded, coded
 from mlops_assets.stages.drift import Moved, Reference, moved, profile
 from mlops_assets.stages.features import TARGET
 from mlops_assets.stages.ranking import LEAST, answers_of, strength
+from mlops_assets.wording import counted
 
 _EXAMPLES = 20
 _NAMED = 5
@@ -89,7 +90,7 @@ def _alone(contract: Contract, columns: Mapping[str, Coded], target: pa.ChunkedA
 
 def _known_before(contract: Contract, cleaned: pa.Table, found: Sequence[Leak]) -> Verdict:
     late = outcomes(contract)
-    sentence = f"No feature changes without {_counted(len(late), 'column')} known only after the event, nor without "
+    sentence = f"No feature changes without {counted(len(late), 'column')} known only after the event, nor without "
     sentence += "the later half of the batch."
     if contract.sql is not None and contract.sql.unresolved:
         sentence += f" What SQL makes {_some(contract.sql.unresolved)} from is not known."
@@ -115,7 +116,7 @@ def _known_before(contract: Contract, cleaned: pa.Table, found: Sequence[Leak]) 
 
 def _leak(contract: Contract, leak: Leak) -> str:
     name, where = leak.feature.name, f"{contract.file}:{leak.feature.line}"
-    changes = f"changes in {leak.changed:,} of {_counted(leak.rows, 'row')}"
+    changes = f"changes in {leak.changed:,} of {counted(leak.rows, 'row')}"
     if leak.raised:
         changes = f"cannot be computed ({leak.raised})"
     if leak.why == "itself":
@@ -189,7 +190,7 @@ class _Moves:
         if above:
             told = _some([f"{feature.name} ({found.index:.3f})" for feature, found in above])
             sentence = (
-                f"{len(above)} of {_counted(len(judged), 'feature')} moved by more than {self._limits.drift:g} from "
+                f"{len(above)} of {counted(len(judged), 'feature')} moved by more than {self._limits.drift:g} from "
                 f"{self._reference.name}: {told}. See how they are distributed now; if that is the season's doing, "
                 f"name them as seasonal under checks in {self._contract.file}."
             )
@@ -260,7 +261,7 @@ class _Moves:
         ]
         numbers = {"largest_share": round(found[0][2], _DIGITS) if found else 0.0, "features": table}
         examples = [
-            f"{feature.name}: {category!r} in {_counted(count, 'row')}."
+            f"{feature.name}: {category!r} in {counted(count, 'row')}."
             for feature, move, _ in found
             if not self._hidden(feature)
             for category, count in move.new.items()
@@ -314,10 +315,6 @@ class _Moves:
 def _some(names: Sequence[str]) -> str:
     shown = ", ".join(names[:_NAMED])
     return shown if len(names) <= _NAMED else f"{shown} and {len(names) - _NAMED} more"
-
-
-def _counted(count: int, noun: str) -> str:
-    return f"{count:,} {noun}{'' if count == 1 else 's'}"
 
 
 def _rank(count: int) -> str:

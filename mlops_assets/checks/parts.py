@@ -15,6 +15,7 @@ from mlops_assets.contract.calendar import ALL
 from mlops_assets.contract.model import Contract
 from mlops_assets.stages.metrics import wilson
 from mlops_assets.stages.parts import Part, shared_values
+from mlops_assets.wording import counted
 
 SIZE = 0.25
 """Part of what the contract asks for by which a part's share may differ, before it is told."""
@@ -71,9 +72,9 @@ def _disjoint(contract: Contract, report: Mapping[str, Any], rows: Callable[[], 
             one, other = pair["parts"]
             failed += pair["rows"][other]
             told.append(
-                f"{_counted(pair['units'], what)} ({columns}) {'stands' if pair['units'] == 1 else 'stand'} in both "
-                f"{_WORDS[one]} ({_counted(pair['rows'][one], 'row')}) and {_WORDS[other]} "
-                f"({_counted(pair['rows'][other], 'row')}{_of(list(pair['batches'][other]))})."
+                f"{counted(pair['units'], what)} ({columns}) {'stands' if pair['units'] == 1 else 'stand'} in both "
+                f"{_WORDS[one]} ({counted(pair['rows'][one], 'row')}) and {_WORDS[other]} "
+                f"({counted(pair['rows'][other], 'row')}{_of(list(pair['batches'][other]))})."
             )
         if found["shared"] and not contract.sensitive() & set(found["columns"]):
             examples += _examples(shared_values(rows(), found["columns"], EXAMPLES))
@@ -118,9 +119,9 @@ def _order(report: Mapping[str, Any]) -> Verdict:
         gap = f", or within the embargo of {pair['embargo']}" if pair["embargo"] else ""
         one, other = _WORDS[pair["earlier"]], _WORDS[pair["later"]]
         if wrong and pair["rows"] <= pair["others"]:
-            told.append(f"{_counted(wrong, f'{one} row')} happened after the first {other} row{gap}.")
+            told.append(f"{counted(wrong, f'{one} row')} happened after the first {other} row{gap}.")
         elif wrong:
-            told.append(f"{_counted(wrong, f'{other} row')} happened before the last {one} row{gap}.")
+            told.append(f"{counted(wrong, f'{other} row')} happened before the last {one} row{gap}.")
         if pair["unknown"]:
             told.append(f"{pair['unknown']:,} {one} and {other} rows have no event time.")
     if failed:
@@ -133,7 +134,7 @@ def _order(report: Mapping[str, Any]) -> Verdict:
 def _stable(before: Before | None) -> Verdict:
     if before is None:
         return verdict_of(declared.STABLE, 0, 0, "There is no earlier release whose test rows could train now.")
-    unread = f" Of {_counted(before.unread, 'batch', 'batches')} that cannot be told." if before.unread else ""
+    unread = f" Of {counted(before.unread, 'batch')} that cannot be told." if before.unread else ""
     named = "the release" if before.release == ALL else f"release {before.release}"
     release = f"{named} of {before.when[:10]}"
     if not before.train:
@@ -230,13 +231,13 @@ def _drift(contract: Contract, report: Mapping[str, Any]) -> Verdict:
         named = _listed([f"{name} ({report['features'][name]['drift']:.2f})" for name in moved[:NAMED]])
         more = f" and {len(moved) - NAMED} more" if len(moved) > NAMED else ""
         sentence = (
-            f"{len(moved)} of {_counted(len(looked), 'feature')} drifted from training to test by a population "
+            f"{len(moved)} of {counted(len(looked), 'feature')} drifted from training to test by a population "
             f"stability index above {limits.drift:g}, and more than chance: {named}{more}.{_left_out(report)}{also}"
         )
     else:
         name, most = looked[0]
         sentence = (
-            f"None of {_counted(len(looked), 'feature')} drifted from training to test by a population stability index "
+            f"None of {counted(len(looked), 'feature')} drifted from training to test by a population stability index "
             f"above {limits.drift:g}; {name} comes next ({most['drift']:.3f}).{_left_out(report)}{also}"
         )
     return verdict_of(
@@ -290,10 +291,6 @@ def _left_out(report: Mapping[str, Any]) -> str:
 
 def _words(report: Mapping[str, Any]) -> list[str]:
     return [word for name, word in _WORDS.items() if name in report["parts"]]
-
-
-def _counted(count: int, one: str, many: str = "") -> str:
-    return f"{count:,} {one if count == 1 else many or one + 's'}"
 
 
 def _listed(names: Sequence[str]) -> str:

@@ -9,6 +9,7 @@ from typing import Any
 
 from mlops_assets.checks.verdict import Check, Verdict, verdict_of
 from mlops_assets.stages.made import Made
+from mlops_assets.wording import counted
 
 _ENOUGH = 3
 """A reason is called new when at least so many earlier batches did without it."""
@@ -19,7 +20,12 @@ def new_reasons(check: Check, made: Made, earlier: Sequence[Mapping[str, Any]]) 
     accounts: Mapping[str, Mapping[str, Any]] = made.facts["sources"]
     reasons = sum(len(account["reasons"]) for account in accounts.values())
     if len(earlier) < _ENOUGH:
-        return verdict_of(check, 0, reasons, f"{_reasons(reasons)}; too few earlier batches to compare with.")
+        return verdict_of(
+            check,
+            0,
+            reasons,
+            f"{counted(reasons, 'reason')} for refusing rows; too few earlier batches to compare with.",
+        )
     told: list[str] = []
     rows: dict[int, None] = {}
     counts: dict[str, dict[str, int]] = {}
@@ -32,7 +38,11 @@ def new_reasons(check: Check, made: Made, earlier: Sequence[Mapping[str, Any]]) 
         counts |= {name: new} if new else {}
         begin += int(account["quarantined"])
     since = f"in the {len(earlier)} batches before"
-    sentence = f"Not seen {since}: {'; '.join(told)}." if told else f"{_reasons(reasons)}, all of them seen {since}."
+    sentence = (
+        f"Not seen {since}: {'; '.join(told)}."
+        if told
+        else f"{counted(reasons, 'reason')} for refusing rows, all of them seen {since}."
+    )
     examples = [made.value.slice(row, 1).to_pylist()[0] for row in rows]
     return verdict_of(
         check,
@@ -60,7 +70,3 @@ def admitted(check: Check, made: Made) -> Verdict:
     accepted = sum(int(account["accepted"]) for account in accounts.values())
     sentence = f"Rows that people let in: {'; '.join(told)}." if told else "No row of the batch was let in by name."
     return verdict_of(check, rows, accepted, sentence, details={"admitted": let_in})
-
-
-def _reasons(count: int) -> str:
-    return f"{count:,} reason{'' if count == 1 else 's'} for refusing rows"

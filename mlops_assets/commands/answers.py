@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from mlops_assets.commands.common import size
 from mlops_assets.visible import visible
+from mlops_assets.wording import counted
 
 if TYPE_CHECKING:
     from mlops_assets.store.diff import AssetDiff, Change, Diff, ValueChange
@@ -44,11 +45,6 @@ def some(items: Sequence[str], most: int = _ITEMS) -> str:
     """The first few of some names."""
     more = f", and {len(items) - most} more" if len(items) > most else ""
     return ", ".join(items[:most]) + more
-
-
-def counted(number: int, noun: str) -> str:
-    """``1 row``, ``2 rows``."""
-    return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}{'es' if noun.endswith('ch') else 's'}"
 
 
 # --- log -------------------------------------------------------------------------------------------------------------

@@ -4,14 +4,17 @@ What belongs here: arguments, what is printed, exit codes. What does not: any de
 """
 
 import argparse
+import difflib
+import sys
 from typing import TYPE_CHECKING, Any
 
 from mlops_assets.commands.common import Commands, open_store, say_json
 from mlops_assets.errors import UserError
 from mlops_assets.home import Home
+from mlops_assets.wording import counted
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Iterator, Sequence
 
     from mlops_assets.store.changes import Change
     from mlops_assets.store.merging import Difference, MergePlan
@@ -140,7 +143,11 @@ def _branch(options: argparse.Namespace, home: Home) -> int:
     if options.json:
         say_json({"branch": branch.name, "source": branch.source, "assets": len(branch.base), "when": branch.when})
     else:
-        shown = f"from {branch.source} ({len(branch.base)} assets, nothing was copied)" if branch.source else "empty"
+        shown = (
+            f"from {branch.source} ({counted(len(branch.base), 'asset')}, nothing was copied)"
+            if branch.source
+            else "empty"
+        )
         print(f"Started the branch {branch.name} {shown}.")
         print(f"Work on it with: export MLOPS_ASSETS_BRANCH={branch.name}")
     return 0
@@ -205,12 +212,15 @@ def _merge(options: argparse.Namespace, home: Home) -> int:
         say_json({**done.plan.to_dict(), "change": _of_change(done.change), "resumed": _of_change(done.resumed)})
     else:
         if done.resumed:
-            print(f"Finished the merge {done.resumed.id} first, which was left open: {done.resumed.moved} heads moved.")
+            print(
+                f"Finished the merge {done.resumed.id} first, which was left open: "
+                f"{counted(done.resumed.moved, 'head')} moved."
+            )
         if done.change is None:
             print(f"{into} has all of {done.plan.source}: nothing to do.")
         else:
             print(
-                f"Merged {done.plan.source} into {into}: {done.change.moved} heads moved. "
+                f"Merged {done.plan.source} into {into}: {counted(done.change.moved, 'head')} moved. "
                 f"Take it back with: mlops-assets revert {done.change.id}"
             )
         _show_skipped(done.resumed, done.change)
@@ -238,11 +248,13 @@ def _finish(options: argparse.Namespace, home: Home) -> int:
         say_json(_of_change(change))
     elif change.abandoned:
         print(
-            f"Gave up the {change.verb} {change.id} of branch {change.branch}: {change.moved} heads had moved and stay "
-            f"so; take them back with: mlops-assets revert {change.id}"
+            f"Gave up the {change.verb} {change.id} of branch {change.branch}: {counted(change.moved, 'head')} moved "
+            f"and stayed so; take them back with: mlops-assets revert {change.id}"
         )
     else:
-        print(f"Finished the {change.verb} {change.id} of branch {change.branch}: {change.moved} heads moved.")
+        print(
+            f"Finished the {change.verb} {change.id} of branch {change.branch}: {counted(change.moved, 'head')} moved."
+        )
         _show_skipped(change)
     return int(bool(change.skipped) and not change.abandoned)
 
@@ -264,7 +276,10 @@ def _revert(options: argparse.Namespace, home: Home) -> int:
     if options.json:
         say_json(_of_change(change))
     else:
-        print(f"Reverted {change.source} on branch {branch}: {change.moved} heads moved back (change {change.id}).")
+        print(
+            f"Reverted {change.source} on branch {branch}: {counted(change.moved, 'head')} moved back "
+            f"(change {change.id})."
+        )
         _show_skipped(change)
     return int(bool(change.skipped))
 
@@ -273,12 +288,29 @@ def _protect(options: argparse.Namespace, home: Home) -> int:
     from mlops_assets.store.branching import protect
 
     protection = protect(open_store(home), options.name, options.check)
+    for sentence in _unknown_checks(home, protection.checks):
+        print(sentence, file=sys.stderr)
     if options.json:
         say_json({"branch": protection.branch, "protected": True, "checks": list(protection.checks)})
     else:
         asks = f", and only when {', '.join(protection.checks)} passed" if protection.checks else ""
         print(f"The branch {protection.branch} moves by merges only{asks}.")
     return 0
+
+
+def _unknown_checks(home: Home, names: "Sequence[str]") -> "Iterator[str]":
+    """A sentence for each check that no stage of any dataset here has; a store's versions may bring others."""
+    from mlops_assets.assets.graph import Graph
+    from mlops_assets.checks.declared import checks
+    from mlops_assets.contract.load import load_contracts
+
+    graphs = [Graph(contract) for contract in load_contracts(home.data).values()] if names else []
+    known = {check.name for graph in graphs for stage in graph.stages for check in checks(graph.contract, stage)}
+    for name in names:
+        if known and name not in known:
+            near = difflib.get_close_matches(name, known, cutoff=0.5)
+            hint = f"; near is: {', '.join(near)}" if near else ""
+            yield f"No check of the datasets in {home.data} is called {name!r}{hint}. It is asked for all the same."
 
 
 def _unprotect(options: argparse.Namespace, home: Home) -> int:

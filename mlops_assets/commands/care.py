@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 from mlops_assets.commands.common import Commands, open_store, say_json, size
 from mlops_assets.errors import UserError
 from mlops_assets.home import Home
+from mlops_assets.wording import counted
 
 if TYPE_CHECKING:
     from mlops_assets.store.garbage import Collection
@@ -149,7 +150,7 @@ def _say_report(report: "Report", seconds: float) -> None:
     for problem in report.problems:
         _say_problem(problem)
     for purge, paths in sorted(report.purged.items()):
-        print(f"Erased by purge {purge}: {len(paths)} file(s).")
+        print(f"Erased by purge {purge}: {counted(len(paths), 'file')}.")
     for count, sentence in (
         (report.dropped, "value(s) were dropped by gc; their records are kept."),
         (report.elsewhere, "file(s) are at a remote only: what they belong to was fetched in part."),
@@ -166,7 +167,7 @@ def _say_report(report: "Report", seconds: float) -> None:
     if report.sound:
         print("Everything is sound.")
     else:
-        print(f"{len(report.problems)} problem(s). See what can be mended with: mlops-assets repair")
+        print(f"{counted(len(report.problems), 'problem')}. See what can be mended with: mlops-assets repair")
 
 
 def _say_problem(problem: "Problem") -> None:
@@ -271,7 +272,7 @@ def _say_collection(done: "Collection") -> None:
     if done.spared or done.restored:
         print(f"While it ran, {done.spared + done.restored} file(s) were written or published again, and stay.")
     if done.done:
-        print(f"{done.files:,} files taken, {size(done.bytes)} free.")
+        print(f"{counted(done.files, 'file')} taken, {size(done.bytes)} free.")
     elif done.files:
         print(f"Nothing was deleted. To free {size(done.bytes)}: the same with --yes")
     else:
@@ -360,14 +361,15 @@ def _say_purge(done: "Purge") -> None:
     would = "would be " if done.dry else ""
     rows = sum(item.rows for item in done.replaced)
     print(
-        f"{f'Purge {done.id}: ' if not done.dry else ''}{rows:,} row(s) in {len(done.replaced):,} version(s) of "
-        f"{done.dataset} {would or 'were '}erased; each is replaced by a version without them."
+        f"{'' if done.dry else f'Purge {done.id}: '}{counted(rows, 'row')} in "
+        f"{counted(len(done.replaced), 'version')} of {done.dataset} {would or 'were '}erased; each is replaced by a "
+        "version without them."
     )
     assets: dict[str, list[int]] = {}
     for item in done.replaced:
         assets.setdefault(item.asset, []).append(item.rows)
     for asset, counts in sorted(assets.items()):
-        print(f"  {asset:<32} {len(counts):,} version(s), {sum(counts):,} row(s)")
+        print(f"  {asset:<32} {counted(len(counts), 'version')}, {counted(sum(counts), 'row')}")
     total = sum(item.size for item in done.erased)
     print(f"{len(done.erased):,} file(s) {would or 'were '}deleted, {size(total)}; their content may not come back.")
     _say_list("Heads that moved:", done.moved)

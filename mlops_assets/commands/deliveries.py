@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 from mlops_assets.commands.common import Commands, open_store, say_json, size
 from mlops_assets.errors import UserError
 from mlops_assets.home import Home
+from mlops_assets.wording import counted
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -45,7 +46,12 @@ def _deliveries(options: argparse.Namespace, home: Home) -> int:
         raise UserError(f"Nothing was delivered for {options.dataset!r} yet; there are deliveries for: {known}.")
     if options.as_of is not None:
         moment = int(options.as_of) if re.fullmatch("[0-9]+", options.as_of) else _moment(options.as_of)
+        first = entries[0]
         entries = sorted(ledger.as_of(moment).values(), key=lambda entry: entry.seq)
+        if not entries and not options.json:
+            raise UserError(
+                f"Nothing had come by then: {first.name} came first, delivery {first.seq} of {first.arrived}."
+            )
     elif options.to:
         entries = sorted(ledger.as_of(entries[-1].seq).values(), key=lambda entry: entry.seq)
     if options.to:
@@ -60,7 +66,7 @@ def _deliveries(options: argparse.Namespace, home: Home) -> int:
             f"{entry.blob.sha256[:12]}  {entry.name}{same}"
         )
     if options.to:
-        print(f"{len(entries)} files written to {options.to}.")
+        print(f"{counted(len(entries), 'file')} written to {options.to}.")
     return 0
 
 

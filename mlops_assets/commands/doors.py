@@ -9,6 +9,7 @@ from pathlib import Path
 
 from mlops_assets.commands.common import Commands, contracts, open_store, say_json, size
 from mlops_assets.home import Home
+from mlops_assets.wording import counted
 
 
 def add(commands: Commands) -> None:
@@ -81,5 +82,5 @@ def _import_dvc(options: argparse.Namespace, home: Home) -> int:
     (contract,) = contracts(home, options.dataset)
     landing = contract.folder / "landing"
     done = import_dvc(options.pointer, options.cache, landing)
-    print(f"{len(done)} files brought into {landing}. Next: mlops-assets run {contract.name}")
+    print(f"{counted(len(done), 'file')} brought into {landing}. Next: mlops-assets run {contract.name}")
     return 0

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from mlops_assets.commands.common import Commands, open_store, size, without_gc
 from mlops_assets.errors import UserError
 from mlops_assets.home import Home
+from mlops_assets.wording import counted
 
 if TYPE_CHECKING:
     from mlops_assets.store.lineage import Ancestry, Delivered, Impact, Passed, Past, Stage
@@ -131,7 +132,7 @@ def _print(lines: Iterable[str]) -> None:
 
 
 def _why_lines(found: "Ancestry", *, everything: bool) -> Iterator[str]:
-    from mlops_assets.commands.answers import counted, moment, short, some
+    from mlops_assets.commands.answers import moment, short, some
     from mlops_assets.store.digest import json_digest
 
     summary = found.summary
@@ -176,7 +177,6 @@ def _why_lines(found: "Ancestry", *, everything: bool) -> Iterator[str]:
 
 
 def _warnings(found: "Ancestry", *, everything: bool) -> Iterator[str]:
-    from mlops_assets.commands.answers import counted
 
     most = None if everything else _LINES
     told = {
@@ -239,7 +239,6 @@ def _commit(item: Mapping[str, Any], versions: int) -> str:
 
 
 def _span(count: int, first: str | None, last: str | None) -> str:
-    from mlops_assets.commands.answers import counted
 
     return f"{counted(count, 'batch')}, {first} to {last}" if count > 1 else f"batch {first}"
 
@@ -255,7 +254,7 @@ def _period(since: str | None, until: str | None) -> str:
 
 
 def _impact_lines(found: "Impact", *, everything: bool) -> Iterator[str]:
-    from mlops_assets.commands.answers import counted, short, some
+    from mlops_assets.commands.answers import short, some
 
     yield found.name
     if found.kind == "file":
@@ -294,7 +293,6 @@ def _impact_lines(found: "Impact", *, everything: bool) -> Iterator[str]:
 
 
 def _history_lines(found: "Past", branch: str) -> Iterator[str]:
-    from mlops_assets.commands.answers import counted
 
     name = found.asset if found.batch is None else f"{found.asset}[{found.batch}]"
     refused = f", {found.refused:,} refused" if found.refused else ""
@@ -306,7 +304,7 @@ def _history_lines(found: "Past", branch: str) -> Iterator[str]:
 
 
 def _past_lines(item: "Passed", branch: str) -> Iterator[str]:
-    from mlops_assets.commands.answers import counted, moment, short
+    from mlops_assets.commands.answers import moment, short
 
     version, made, published = item.version, item.made, item.published
     state = "shown now" if item.current else "refused" if not version.accepted else ""

@@ -15,6 +15,7 @@ from mlops_assets.commands.common import Commands, contracts, open_store
 from mlops_assets.errors import UserError
 from mlops_assets.home import Home
 from mlops_assets.mounts import warning
+from mlops_assets.wording import counted
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -123,7 +124,11 @@ class _Progress:
         self._count += 1
         asset = graph.asset(outcome.stage)
         name = asset if outcome.batch == graph.whole else f"{asset} [{outcome.batch}]"
-        rows = f", {outcome.manifest.rows:,} rows" if outcome.manifest and outcome.manifest.rows is not None else ""
+        rows = (
+            f", {counted(outcome.manifest.rows, 'row')}"
+            if outcome.manifest and outcome.manifest.rows is not None
+            else ""
+        )
         line = f"{outcome.status:<8} {name}{rows}"
         if self._live and not outcome.failed:
             print(f"\r\x1b[K{self._count:>5}  {line}", end="", flush=True)
@@ -154,7 +159,7 @@ def _summarise(
         print(
             f"\n{name}: {summary.count('computed')} computed, {summary.count('reused') + summary.current} reused or "
             f"current, {summary.count('audited')} audited again, {summary.refused} refused, "
-            f"{summary.count('stopped')} not tried, in {summary.runs} Dagster run(s) and {seconds:.1f} s."
+            f"{summary.count('stopped')} not tried, in {counted(summary.runs, 'Dagster run')} and {seconds:.1f} s."
         )
     for release in sorted(releases or plan.releases, reverse=True):  # keys of all cadences sort as text
         report = report_path(home, name, release, "report.html")
@@ -228,7 +233,7 @@ def _deliver(options: argparse.Namespace, home: Home) -> int:
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     paths: list[Path] = module.deliver(landing, options.through)
-    print(f"{contract.name}: {len(paths)} files delivered into {landing}.")
+    print(f"{contract.name}: {counted(len(paths), 'file')} delivered into {landing}.")
     return 0
 
 

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from mlops_assets.commands.common import Commands, open_store, say_json, size
 from mlops_assets.errors import UserError
 from mlops_assets.home import Home
+from mlops_assets.wording import counted
 
 if TYPE_CHECKING:
     from mlops_assets.store.store import Store
@@ -282,7 +283,7 @@ def _say(report: "Report", progress: "_Progress", options: argparse.Namespace, w
     verb = done.get(report.verb, ("Cloned", "Would clone"))[report.dry]
     way = "to" if report.verb == "push" else "from"
     print(
-        f"{verb} {total.objects} file(s), {size(total.bytes)}, {way} {report.remote}{where}; "
+        f"{verb} {counted(total.objects, 'file')}, {size(total.bytes)}, {way} {report.remote}{where}; "
         f"{report.tally.present} were there already."
     )
     for kind, word in _WORDS.items():
@@ -291,7 +292,7 @@ def _say(report: "Report", progress: "_Progress", options: argparse.Namespace, w
     if report.tally.purged:
         print(f"  {report.tally.purged} file(s) were erased by purges and stay away.")
     if report.heads:
-        print(f"{len(report.heads)} head(s) {'would move' if report.dry else 'moved'}:")
+        print(f"{counted(len(report.heads), 'head')} {'would move' if report.dry else 'moved'}:")
         for move in report.heads[:_SHOWN]:
             print(f"  {move.branch}: {move.asset}[{move.batch}] #{move.seq} {move.version or 'taken away'}")
         if len(report.heads) > _SHOWN:
@@ -305,7 +306,7 @@ def _say(report: "Report", progress: "_Progress", options: argparse.Namespace, w
             else ("This store is", "")
         )
         shown = ", ".join(report.ahead[:_SHOWN]) + (" ..." if len(report.ahead) > _SHOWN else "")
-        print(f"{side} ahead in {len(report.ahead)} batch(es): {shown}.{hint}")
+        print(f"{side} ahead in {counted(len(report.ahead), 'batch')}: {shown}.{hint}")
     if report.verb == "fetch" and report.branches and not report.dry:
         names = ", ".join(f"{report.remote.name}/{branch}" for branch in report.branches)
         print(f"Look at: {names}. Take over with: mlops-assets merge {report.remote.name}/{report.branches[0]}")

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from mlops_assets.commands.common import Commands, open_store, say_json, size
 from mlops_assets.errors import NotStoredError, UserError
 from mlops_assets.home import Home
+from mlops_assets.wording import counted
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -296,9 +297,11 @@ def _tell(plan: "Plan", change: "Change | None") -> None:
     if len(plan.moves) > _SHOWN:
         print(f"... and {len(plan.moves) - _SHOWN} more")
     if change is None:
-        print(f"{len(plan.moves)} head(s) of branch {plan.branch} would go to {plan.source}. Nothing was moved.")
+        print(
+            f"{counted(len(plan.moves), 'head')} of branch {plan.branch} would go to {plan.source}. Nothing was moved."
+        )
         return
-    print(f"{change.moved} head(s) of branch {plan.branch} went to {plan.source}; nothing was deleted.")
+    print(f"{counted(change.moved, 'head')} of branch {plan.branch} went to {plan.source}; nothing was deleted.")
     for item in change.skipped:
         print(f"not moved: {item.sentence}", file=sys.stderr)
     print(f"Take it back with: mlops-assets revert {change.id}")
@@ -326,7 +329,7 @@ def _export(options: argparse.Namespace, home: Home) -> int:
         answer: dict[str, Any] = {"target": str(done.target), "view": shown.ref, "files": done.files}
         say_json({**answer, "bytes": done.size, "removed": done.removed, "notes": done.notes})
         return 0
-    print(f"{done.count} file(s), {size(done.size)}, of {done.view} in {done.target}.")
+    print(f"{counted(done.count, 'file')}, {size(done.size)}, of {done.view} in {done.target}.")
     if done.removed:
         print(f"{done.removed} file(s) of the export before are not in view any more and were removed.")
     for note in done.notes:
@@ -370,7 +373,7 @@ def _settings(folder: Path) -> "Iterator[Path]":
 def _content(tag: "Tag") -> str:
     batches = sum(summary.batches for summary in tag.assets.values())
     total = sum(summary.size for summary in tag.assets.values())
-    return f"{len(tag.assets)} asset(s) of {tag.dataset} in {batches} batch(es), {size(total)}"
+    return f"{counted(len(tag.assets), 'asset')} of {tag.dataset} in {counted(batches, 'batch')}, {size(total)}"
 
 
 def _code(tag: "Tag") -> str:

@@ -14,8 +14,9 @@ from mlops_assets.contract.calendar import Calendar
 from mlops_assets.contract.model import Cadence
 from mlops_assets.errors import UserError
 from mlops_assets.profiling.columns import FEW, Seen
-from mlops_assets.profiling.slack import band, counted, how_sure
+from mlops_assets.profiling.slack import band, how_sure
 from mlops_assets.profiling.tables import Meant, Table, found_in, key_of, leaks, meant, span_of, tables_in, time_of
+from mlops_assets.wording import counted
 
 _YES = ("yes", "true", "1", "y", "t")
 _PERSON = re.compile(

@@ -39,11 +39,6 @@ def counts(low: int, high: int) -> tuple[int, int]:
     return int(_down(low / 2, max(low / 2, 1))), int(-_down(-high * 2, max(high, 1)))
 
 
-def counted(number: int, thing: str) -> str:
-    """``1 row``, ``2,000 rows``."""
-    return f"{number:,} {thing}{'' if number == 1 else 's'}"
-
-
 def _down(value: float, step: float) -> float:
     """The number with one digit of ``step`` that is not above ``value``."""
     digits = floor(log10(step))

@@ -19,11 +19,12 @@ from mlops_assets.contract.model import Column, Contract, Source
 from mlops_assets.contract.rules import rules_of
 from mlops_assets.errors import UserError
 from mlops_assets.profiling.columns import FEW, pattern_of
-from mlops_assets.profiling.slack import band, counted, counts, how_sure
+from mlops_assets.profiling.slack import band, counts, how_sure
 from mlops_assets.stages.cells import typed
 from mlops_assets.stages.delivery import Delivery
 from mlops_assets.stages.ingest import batches_in, by_event_time, read_source
 from mlops_assets.stages.rows import encode
+from mlops_assets.wording import counted
 
 _ALL = "all"
 _REPEATED = 20
@@ -102,7 +103,9 @@ def _of_source(contract: Contract, source: Source) -> Iterator[dict[str, Any]]:
     where = {} if source.name == contract.spine else {"source": source.name}
     sizes = [table.num_rows for table in tables]
     low, high = counts(min(sizes), max(sizes))
-    seen = f"{how_sure(sum(sizes), len(tables))}: {min(sizes):,} to {max(sizes):,} rows in {_batches(len(tables))}"
+    seen = (
+        f"{how_sure(sum(sizes), len(tables))}: {min(sizes):,} to {max(sizes):,} rows in {counted(len(tables), 'batch')}"
+    )
     yield _said("expect_table_row_count_to_be_between", {"min_value": low, "max_value": high}, seen, where)
     for column in source.columns.values():
         if "sensitive" not in column.roles and "time" not in column.roles:
@@ -172,14 +175,15 @@ class _Subject:
         means = [each.mean for each in self._measured if each.mean is not None]
         if low < high:
             down, up = band(min(means), max(means), 1 if len(means) >= _ENOUGH else _ALONE)
-            seen = f"{how_sure(self._rows, len(means))}: {min(means):.4g} to {max(means):.4g} in {_batches(len(means))}"
+            span = f"{min(means):.4g} to {max(means):.4g} in {counted(len(means), 'batch')}"
+            seen = f"{how_sure(self._rows, len(means))}: {span}"
             yield self._said("expect_column_mean_to_be_between", seen, min_value=down, max_value=up)
 
     def _texts(self) -> Iterator[dict[str, Any]]:
         if self._column.name not in self._source.key:
             each = [len(one.values) for one in self._measured]
             low, high = counts(min(each), max(each))
-            seen = f"{how_sure(self._rows, len(each))}: {min(each):,} to {max(each):,} in {_batches(len(each))}"
+            seen = f"{how_sure(self._rows, len(each))}: {min(each):,} to {max(each):,} in {counted(len(each), 'batch')}"
             yield self._said("expect_column_unique_value_count_to_be_between", seen, min_value=low, max_value=high)
         elif "pattern" not in self._declared and (pattern := pattern_of(list(self._values))):
             seen = f"{how_sure(len(self._values))}: all of {counted(len(self._values), 'value')}"
@@ -187,10 +191,6 @@ class _Subject:
 
     def _said(self, kind: str, seen: str, **kwargs: Any) -> dict[str, Any]:
         return _said(kind, {"column": self._column.name, **kwargs}, seen, self._where)
-
-
-def _batches(number: int) -> str:
-    return "1 batch" if number == 1 else f"{number:,} batches"
 
 
 def _said(kind: str, kwargs: dict[str, Any], seen: str, where: dict[str, str]) -> dict[str, Any]:

@@ -10,9 +10,10 @@ from typing import Any
 
 from mlops_assets.lifecycle.comparison import Changed, Code, Comparison, Measured, Side
 from mlops_assets.report import words
-from mlops_assets.report.words import MINUS, NOTHING, counted, plain, span
+from mlops_assets.report.words import MINUS, NOTHING, plain, span
 from mlops_assets.stages.metrics import METRICS
 from mlops_assets.store.diff import ValueChange
+from mlops_assets.wording import counted
 
 _ITEMS = 6
 _SETTINGS = 15

@@ -13,7 +13,8 @@ from typing import Any, TypedDict
 
 from mlops_assets.contract.model import Expectation
 from mlops_assets.report.page import STYLE
-from mlops_assets.report.words import counted, percent
+from mlops_assets.report.words import percent
+from mlops_assets.wording import counted
 
 _OPEN = 5
 """Examples up to which they are shown unfolded."""

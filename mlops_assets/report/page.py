@@ -17,7 +17,6 @@ from mlops_assets.report.words import (
     NOTHING,
     answer,
     capital,
-    counted,
     figure,
     finding,
     metric_name,
@@ -27,6 +26,7 @@ from mlops_assets.report.words import (
 )
 from mlops_assets.stages.evaluate import cautions
 from mlops_assets.stages.metrics import METRICS
+from mlops_assets.wording import counted
 
 
 class Provenance(TypedDict, total=False):
@@ -506,7 +506,7 @@ def _batches(report: Mapping[str, Any]) -> str:
     if "batches" not in names(report):
         return ""
     seen = [row for row in report["batches"] if row.get("role") not in ("test", "embargo")]
-    parts = f"{len(seen)} batches" if len(seen) != 1 else "1 batch"
+    parts = counted(len(seen), "batch")
     left = report["train"]["no_answer"]
     note = f"{sum(row['rows'] for row in seen):,} rows of {parts}"
     note += f"; {left:,} of them have no answer and taught it nothing." if left else "."

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from mlops_assets.stages.metrics import METRICS
+from mlops_assets.wording import counted
 
 MINUS, NOTHING = "\N{MINUS SIGN}", "\N{EN DASH}"
 _GUESS = 0.5
@@ -144,11 +145,6 @@ def plain(name: str) -> str:
 def capital(text: str) -> str:
     """``text`` with a capital first letter, the rest as it is."""
     return text[:1].upper() + text[1:]
-
-
-def counted(count: int, thing: str) -> str:
-    """``1 warning``, ``2 warnings``."""
-    return f"{count:,} {thing}" if count == 1 else f"{count:,} {thing}s"
 
 
 def percent(share: float | None, digits: int = 1) -> str:

@@ -14,10 +14,11 @@ from mlops_assets.errors import CorruptError, NotStoredError, PurgedError, Store
 from mlops_assets.store import files
 from mlops_assets.store.backend import Content, Written
 from mlops_assets.store.digest import bytes_digest, parse_json, unsealed
+from mlops_assets.store.formats import FROM_ANOTHER
 from mlops_assets.store.heads import Leaf
 from mlops_assets.store.manifest import EXTENSIONS, Blob, Kind, Manifest
 from mlops_assets.store.names import asset_path, segment, version_name
-from mlops_assets.store.records import FROM_ANOTHER, Records, read_manifest
+from mlops_assets.store.records import Records, read_manifest
 
 if TYPE_CHECKING:
     import pyarrow as pa

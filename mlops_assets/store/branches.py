@@ -11,8 +11,9 @@ from collections.abc import Container, Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-from mlops_assets.errors import CorruptError, StoreError
+from mlops_assets.errors import CorruptError
 from mlops_assets.store.digest import parse_json, sealed_json, unsealed
+from mlops_assets.store.formats import check_format
 
 MAIN = "main"
 SAMPLE = "sample"
@@ -84,9 +85,5 @@ def _fields(data: bytes, where: str, what: str, known: Container[str], *needed: 
         _ = [record[name] for name in needed]
     except (ValueError, TypeError, KeyError) as trouble:
         raise CorruptError(f"{where} is not a {what} as the store writes it; copy it from another copy.") from trouble
-    if number > FORMAT:
-        raise StoreError(
-            f"{where} is written in format {number}, and this mlops_assets reads up to {FORMAT}; "
-            "install the newer mlops_assets that wrote it."
-        )
+    check_format(number, FORMAT, where)
     return {name: value for name, value in record.items() if name in known}

@@ -19,9 +19,9 @@ from blake3 import blake3
 
 from mlops_assets.errors import ConflictError, CorruptError, NotStoredError, RefusedError, StoreError
 from mlops_assets.store.digest import canonical_json, parse_json, sealed_json, unsealed
+from mlops_assets.store.formats import FROM_ANOTHER, check_format
 from mlops_assets.store.heads import Head, Leaf, Move
 from mlops_assets.store.names import segment
-from mlops_assets.store.records import FROM_ANOTHER
 from mlops_assets.store.store import Store, account, now
 
 FORMAT = 1
@@ -380,9 +380,5 @@ def _fields(data: bytes, where: str) -> dict[str, Any]:
         number = record["format"]
     except (ValueError, TypeError, KeyError) as trouble:
         raise CorruptError(_broken(where)) from trouble
-    if number > FORMAT:
-        raise StoreError(
-            f"{where} is written in format {number}, and this mlops_assets reads up to {FORMAT}; "
-            "install the newer mlops_assets that wrote it."
-        )
+    check_format(number, FORMAT, where)
     return record

@@ -14,11 +14,11 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Literal, NamedTuple
 
-from mlops_assets.errors import CorruptError, StoreError
+from mlops_assets.errors import CorruptError
 from mlops_assets.store.digest import bytes_digest, parse_json, sealed_json, unsealed
+from mlops_assets.store.formats import FROM_ANOTHER, check_format
 from mlops_assets.store.manifest import Blob
 from mlops_assets.store.names import segment, text
-from mlops_assets.store.records import FROM_ANOTHER
 from mlops_assets.store.store import Store, account, now
 
 FORMAT = 1
@@ -56,12 +56,7 @@ class Delivery:
         """The entry of a file; ``where`` names it in errors. Raises ``StoreError`` or ``CorruptError``."""
         try:
             record = dict(parse_json(unsealed(data)))
-            number = record.pop("format")
-            if number > FORMAT:
-                raise StoreError(
-                    f"{where} is written in format {number}, and this mlops_assets reads up to {FORMAT}; "
-                    "install the newer mlops_assets that wrote it."
-                )
+            check_format(record.pop("format"), FORMAT, where)
             return cls(**{**record, "blob": Blob(**record["blob"]), "batches": tuple(record["batches"])})
         except (ValueError, TypeError, KeyError) as trouble:
             raise CorruptError(f"{where} is not an entry of a ledger as the store writes; {FROM_ANOTHER}.") from trouble

@@ -20,7 +20,7 @@ from mlops_assets.errors import NotStoredError, PurgedError
 from mlops_assets.store.columns import Columns
 from mlops_assets.store.heads import Leaf
 from mlops_assets.store.manifest import Input, Manifest
-from mlops_assets.store.records import manifest_path, read_manifest
+from mlops_assets.store.records import manifest_path
 from mlops_assets.store.rowdiff import HIDDEN, RowDiff, same_type
 
 if TYPE_CHECKING:
@@ -361,18 +361,13 @@ class _Looking:
 
     def at(self, asset: str, pairs: Sequence[tuple[str, tuple[str, Leaf], tuple[str, Leaf]]]) -> list[Change]:
         """The changes of an asset by their names, with what the manifests of both batches say."""
-        wanted = [(batch, leaf.manifest) for _, *sides in pairs for batch, leaf in sides]
-        paths = [manifest_path(asset, batch, id_) for batch, id_ in wanted]
-        read = iter(zip(wanted, paths, self.store.backend.read_many(paths), strict=True))
+        read = self.store.read_manifests((asset, batch, leaf.manifest) for _, *sides in pairs for batch, leaf in sides)
         changes = []
         for name, (_, before), (_, after) in pairs:
             change = Change(name, before, after)
-            manifests = []
-            for (_, id_), path, data in (next(read), next(read)):
-                if data is not None:
-                    manifests.append(read_manifest(data, id_, self.store.where(path)))
-            if len(manifests) == 2:  # noqa: PLR2004 - both sides
-                change = self._looked_into(change, *manifests)
+            was, is_ = next(read), next(read)
+            if was and is_:
+                change = self._looked_into(change, was, is_)
             else:
                 change = replace(change, note=f"A record of it is not in {self.store}; fetch it to see more.")
             changes.append(change)

@@ -28,6 +28,7 @@ from mlops_assets.store.names import asset_path, segment
 from mlops_assets.store.refs import View, chosen_assets
 from mlops_assets.store.store import now
 from mlops_assets.store.tags import read_tag
+from mlops_assets.wording import counted
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -328,8 +329,8 @@ def _readme(store: "Store", view: View, chosen: list[Manifest], done: Exported) 
     ]
     for asset, batches in done.files.items():
         rows = [item.rows for item in chosen if item.asset == asset and item.rows is not None]
-        counted = f", {sum(rows):,} rows" if rows else ""
-        lines.append(f"{asset}: {len(batches)} file(s){counted}")
+        told = f", {counted(sum(rows), 'row')}" if rows else ""
+        lines.append(f"{asset}: {counted(len(batches), 'file')}{told}")
     if done.notes:
         lines += ["", *done.notes]
     return "\n".join(lines) + "\n"

@@ -11,8 +11,9 @@ from typing import Any, NamedTuple
 
 import orjson
 
-from mlops_assets.errors import CorruptError, StoreError
+from mlops_assets.errors import CorruptError
 from mlops_assets.store.digest import bytes_digest, canonical_json, parse_json, sealed_json, unsealed
+from mlops_assets.store.formats import check_format
 
 FORMAT = 2
 
@@ -76,8 +77,7 @@ class Head(NamedTuple):
         """The head of a file; ``where`` names it in errors. Raises ``StoreError`` or ``CorruptError``."""
         try:
             record = orjson.loads(unsealed(data))
-            if record["format"] > FORMAT:
-                raise StoreError(_newer(where, record["format"]))
+            check_format(record["format"], FORMAT, where)
             get = record.get
             return cls(
                 record["asset"],
@@ -174,13 +174,6 @@ def _broken(where: str, what: str) -> str:
     return f"{where} is not a {what} as the store writes it; restore it from another copy of the store."
 
 
-def _newer(where: str, number: int) -> str:
-    return (
-        f"{where} is written in format {number}, and this mlops_assets reads up to {FORMAT}; "
-        "install the newer mlops_assets that wrote it."
-    )
-
-
 def _record(data: bytes, where: str, what: str) -> dict[str, Any]:
     try:
         record = parse_json(data)
@@ -189,6 +182,6 @@ def _record(data: bytes, where: str, what: str) -> dict[str, Any]:
     if not isinstance(record, dict):
         raise CorruptError(_broken(where, what))
     number = record.get("format")
-    if isinstance(number, int) and number > FORMAT:
-        raise StoreError(_newer(where, number))
+    if isinstance(number, int):
+        check_format(number, FORMAT, where)
     return record

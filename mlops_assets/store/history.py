@@ -12,14 +12,13 @@ from datetime import datetime
 from itertools import islice
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
-from mlops_assets.errors import CorruptError, NotStoredError, StoreError
+from mlops_assets.errors import NotStoredError, StoreError
 from mlops_assets.store.backend import Entry
 from mlops_assets.store.branches import MAIN
-from mlops_assets.store.digest import bytes_digest
 from mlops_assets.store.heads import Leaf, Move, read_head
 from mlops_assets.store.manifest import Manifest
 from mlops_assets.store.names import asset_path, segment, text
-from mlops_assets.store.records import FROM_ANOTHER, manifest_path, read_manifest, record_id
+from mlops_assets.store.records import read_move, record_id
 from mlops_assets.store.refs import SHORTEST, View, chosen_assets, find, near, parse_moment, view
 from mlops_assets.store.store import move_path
 from mlops_assets.store.tags import read_tag
@@ -199,27 +198,18 @@ def _tips(store: "Store", branch: str, entries: Sequence[Entry]) -> Iterator[tup
             heads.append((entry, read_head(data, store.where(entry.path), name, text(batch))))
     paths = [move_path(branch, head.asset, head.batch, head.move) for _, head in heads]
     for (entry, head), path, data in zip(heads, paths, store.backend.read_many(paths), strict=True):
-        yield entry, head.move, _move(store, path, head.move, data)
-
-
-def _move(store: "Store", path: str, id_: str, data: bytes | None) -> Move:
-    if data is None or bytes_digest(data) != id_:
-        trouble = "lost" if data is None else "damaged"
-        raise CorruptError(f"The record {store.where(path)} of a move is {trouble}; {FROM_ANOTHER}.")
-    return Move.decode(data, store.where(path))
+        yield entry, head.move, read_move(data, head.move, store.where(path))
 
 
 def _with_versions(store: "Store", chosen: Sequence[tuple[str, Move]]) -> list[Logged]:
-    wanted: dict[str, tuple[str, str]] = {}
-    for _, move in chosen:
-        for id_ in (move.from_manifest, move.to_manifest):
-            if id_:
-                wanted[manifest_path(move.asset, move.batch, id_)] = (move.asset, id_)
-    versions: dict[tuple[str, str, str | None], str | None] = {}
-    for (path, (_, id_)), data in zip(wanted.items(), store.backend.read_many(list(wanted)), strict=True):
-        if data is not None:
-            manifest = read_manifest(data, id_, store.where(path))
-            versions[manifest.asset, manifest.batch, id_] = manifest.version
+    wanted = {
+        (move.asset, move.batch, id_) for _, move in chosen for id_ in (move.from_manifest, move.to_manifest) if id_
+    }
+    versions: dict[tuple[str, str, str | None], str | None] = {
+        (manifest.asset, manifest.batch, manifest.id): manifest.version
+        for manifest in store.read_manifests(sorted(wanted))
+        if manifest
+    }
     return [
         Logged(
             id_,

@@ -20,10 +20,11 @@ from mlops_assets.store.bulk import uncollected
 from mlops_assets.store.cache import joined, keep, kept, parted
 from mlops_assets.store.columns import Columns
 from mlops_assets.store.digest import bytes_digest
+from mlops_assets.store.formats import FROM_ANOTHER
 from mlops_assets.store.heads import Leaf
 from mlops_assets.store.names import segment
 from mlops_assets.store.notes import Fields, noted
-from mlops_assets.store.records import FROM_ANOTHER, manifest_path
+from mlops_assets.store.records import manifest_path
 
 if TYPE_CHECKING:
     from mlops_assets.store.store import Store

@@ -18,8 +18,9 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from mlops_assets.errors import CorruptError, NotStoredError
 from mlops_assets.store.branches import MAIN
 from mlops_assets.store.digest import bytes_digest
+from mlops_assets.store.formats import FROM_ANOTHER
 from mlops_assets.store.names import version_name
-from mlops_assets.store.records import FROM_ANOTHER, tree_path
+from mlops_assets.store.records import tree_path
 from mlops_assets.store.refs import view
 from mlops_assets.store.remembered import ABSENT, ACCEPTED, LOST, Arrival, File, Made, Remembered
 from mlops_assets.store.tags import tags

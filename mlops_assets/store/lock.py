@@ -13,11 +13,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from mlops_assets.errors import CorruptError, NotStoredError, StoreError, UserError
+from mlops_assets.errors import CorruptError, NotStoredError, UserError
 from mlops_assets.store import refs, trees
+from mlops_assets.store.formats import check_format
 from mlops_assets.store.heads import Leaf
 from mlops_assets.store.tags import Tag, read_tag
 from mlops_assets.store.trees import Summary
+from mlops_assets.wording import counted
 
 if TYPE_CHECKING:
     from mlops_assets.store.store import Store
@@ -98,11 +100,7 @@ def parse_lock(text: str, where: str) -> Lock:
     number_said = lines[0].removeprefix(_FIRST).strip() if lines and lines[0].startswith(_FIRST) else ""
     if not number_said.isdigit():
         raise CorruptError(f"{where}:1 is not the first line of a data.lock; {_AGAIN}.")
-    if int(number_said) > FORMAT:
-        raise StoreError(
-            f"{where} is written in format {number_said}, and this mlops_assets reads up to {FORMAT}; "
-            "install the newer mlops_assets that wrote it."
-        )
+    check_format(int(number_said), FORMAT, str(where))
     head: dict[str, str] = {}
     assets: dict[str, Summary] = {}
     for number, line in enumerate(lines[1:], 2):
@@ -132,7 +130,7 @@ def differences(store: "Store", lock: Lock, branch: str) -> list[str]:
             if leaves:
                 told.append(f"{asset}: branch {branch} shows {_count(leaves)}, {NAME} does not name it.")
         elif not leaves:
-            told.append(f"{asset}: branch {branch} shows nothing of it, {NAME} has {locked.batches} batch(es).")
+            told.append(f"{asset}: branch {branch} shows nothing of it, {NAME} has {counted(locked.batches, 'batch')}.")
         elif trees.summary("", leaves).content != locked.content:
             told.append(f"{asset}: branch {branch} shows {_changes(store, locked, leaves)}, seen from {NAME}.")
     return told
@@ -185,4 +183,4 @@ def _some(batches: list[str]) -> str:
 
 
 def _count(leaves: Mapping[str, Leaf]) -> str:
-    return f"{len(leaves)} batch(es)"
+    return counted(len(leaves), "batch")

@@ -12,8 +12,9 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, Literal
 
-from mlops_assets.errors import CorruptError, StoreError
+from mlops_assets.errors import CorruptError
 from mlops_assets.store.digest import bytes_digest, canonical_json
+from mlops_assets.store.formats import check_format
 
 FORMAT = 1
 
@@ -147,11 +148,8 @@ class Manifest:
         Raises ``StoreError`` for a newer format, ``CorruptError`` for what is no manifest; ``where`` names it in both.
         """
         number = record.get("format")
-        if isinstance(number, int) and number > FORMAT:
-            raise StoreError(
-                f"{where} is written in format {number}, and this mlops_assets reads up to {FORMAT}; "
-                "install the newer mlops_assets that wrote it."
-            )
+        if isinstance(number, int):
+            check_format(number, FORMAT, where)
         try:
             return cls(
                 asset=record["asset"],

@@ -15,6 +15,7 @@ from itertools import pairwise
 from typing import Any, NamedTuple
 
 from mlops_assets.store.lineage import Ancestry, Stage
+from mlops_assets.wording import counted
 
 LIGHT = "--paper:#ffffff;--ink:#1c2126;--soft:#5b6570;--line:#d9dde1;--faint:#f3f5f6;--accent:#0b5fa5;--warm:#b4530a"
 DARK = "--paper:#15181c;--ink:#e9e7e2;--soft:#a3abb3;--line:#363c43;--faint:#1f2429;--accent:#74b5f2;--warm:#f0a35e"
@@ -79,7 +80,7 @@ def boxes(ancestry: Ancestry) -> list[Box]:
     found = []
     for stage in ancestry.stages:
         files = delivered.get(stage.asset, [])
-        lines = [f"{_counted(len(files), 'file')}, {_size(sum(files))}"] if files else []
+        lines = [f"{counted(len(files), 'file')}, {_size(sum(files))}"] if files else []
         lines += [_batches(stage), _amount(stage)]
         found.append(
             Box(
@@ -146,19 +147,15 @@ def _batches(stage: Stage) -> str:
 
 def _amount(stage: Stage) -> str:
     word = _WORDS.get(stage.kind, stage.kind)
-    return f"{_counted(stage.rows, 'row')}" if stage.rows is not None else f"{word}, {_size(stage.size)}"
+    return f"{counted(stage.rows, 'row')}" if stage.rows is not None else f"{word}, {_size(stage.size)}"
 
 
 def _hint(stage: Stage) -> str:
     codes = ", ".join(code[:12] for code in stage.codes)
     when = stage.since[:19] if stage.since == stage.until else f"{stage.since[:19]} to {stage.until[:19]}"
-    said = [stage.asset, f"{_counted(stage.versions, 'version')}, made {when.replace('T', ' ')}"]
+    said = [stage.asset, f"{counted(stage.versions, 'version')}, made {when.replace('T', ' ')}"]
     said += [f"code {codes}"] if codes else []
     return "\n".join([*said, *(f"seed {seed}" for seed in stage.seeds)])
-
-
-def _counted(number: int, noun: str) -> str:
-    return f"{number:,} {noun}{'' if number == 1 else 's'}"
 
 
 def _size(count: float) -> str:

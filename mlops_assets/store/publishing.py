@@ -14,7 +14,6 @@ from mlops_assets.store.blobs import blob_path
 from mlops_assets.store.heads import Leaf
 from mlops_assets.store.manifest import EXTENSIONS
 from mlops_assets.store.names import asset_path, segment
-from mlops_assets.store.records import manifest_path, read_manifest
 from mlops_assets.store.refs import View, chosen_assets
 
 if TYPE_CHECKING:
@@ -93,12 +92,10 @@ def _table_files(store: "Store", asset: str, leaves: Mapping[str, Leaf]) -> Iter
     from mlops_assets.store.delta import TableFile
 
     root = f"data/{asset_path(asset)}/"
-    paths = {batch: manifest_path(asset, batch, leaf.manifest) for batch, leaf in leaves.items()}
-    read = store.backend.read_many(list(paths.values()))
-    for (batch, leaf), data in zip(leaves.items(), read, strict=True):
-        if data is None:
+    read = store.read_manifests((asset, batch, leaf.manifest) for batch, leaf in leaves.items())
+    for (batch, leaf), manifest in zip(leaves.items(), read, strict=True):
+        if manifest is None:
             raise NotStoredError(f"{asset}[{batch}] has no manifest {leaf.manifest} in {store}.")
-        manifest = read_manifest(data, leaf.manifest, store.where(paths[batch]))
         path = blob_path(asset, batch, leaf.version, leaf.kind).removeprefix(root)
         yield TableFile(batch, path, leaf.size, leaf.rows or 0, manifest.schema)
 

@@ -22,10 +22,11 @@ from mlops_assets.store import trees
 from mlops_assets.store.branches import MAIN, Branch
 from mlops_assets.store.changes import Change
 from mlops_assets.store.digest import bytes_digest, parse_json, unsealed
+from mlops_assets.store.formats import FROM_ANOTHER, check_format
 from mlops_assets.store.heads import Head, Leaf, read_head
 from mlops_assets.store.manifest import FORMAT, Blob
 from mlops_assets.store.names import text
-from mlops_assets.store.records import FROM_ANOTHER, manifest_path, record_id, tree_path
+from mlops_assets.store.records import manifest_path, record_id, tree_path
 from mlops_assets.store.remotes import RECEIVED, Partial, partials, remotes, tracked
 from mlops_assets.store.store import Store
 from mlops_assets.store.tags import Tag
@@ -362,7 +363,7 @@ def read_purges(store: Store, tell: Tell = strictly) -> Iterator[tuple[str, Mapp
         if path.endswith(".json"):
             try:
                 record = dict(parse_json(unsealed(data)))
-                _check_format(record, store.where(path))
+                check_format(record["format"], 1, store.where(path))
                 end = found.get(path.removesuffix(".json") + ".done")
                 moved = parse_json(unsealed(end))["moved"] if end else ()
                 yield record["id"], {**record, "done": bool(end), "moved": moved}
@@ -405,11 +406,7 @@ def _slim(data: bytes, id_: str, written: float, where: str, known: dict[str, st
     try:
         # not Manifest.from_dict: of hundreds of thousands of records only these fields are wanted
         record = orjson.loads(data)
-        if record["format"] > FORMAT:
-            raise StoreError(
-                f"The manifest {where} is written in format {record['format']}, and this mlops_assets reads up to "
-                f"{FORMAT}; install the newer mlops_assets that wrote it."
-            )
+        check_format(record["format"], FORMAT, f"The manifest {where}")
         blob = _blob(record["blob"]) if record["blob"] else None
         leaf = None
         if blob and record["version"]:
@@ -442,18 +439,10 @@ def _record(data: bytes, where: str, name: str) -> Any:
     """One field of a small JSON record of format 1."""
     try:
         record = dict(parse_json(unsealed(data)))
-        _check_format(record, where)
+        check_format(record["format"], 1, where)
         return record[name]
     except (ValueError, TypeError, KeyError) as trouble:
         raise _misread(where) from trouble
-
-
-def _check_format(record: Mapping[str, Any], where: str) -> None:
-    if record["format"] > 1:
-        raise StoreError(
-            f"{where} is written in format {record['format']}, and this mlops_assets reads up to 1; "
-            "install the newer mlops_assets that wrote it."
-        )
 
 
 def _misread(where: str) -> CorruptError:

@@ -21,7 +21,6 @@ from mlops_assets.errors import NotStoredError, StoreError
 from mlops_assets.store.blobs import blob_path
 from mlops_assets.store.heads import Leaf
 from mlops_assets.store.manifest import Blob, Manifest
-from mlops_assets.store.records import manifest_path, read_manifest
 from mlops_assets.store.rowdiff import same_type
 
 if TYPE_CHECKING:
@@ -203,14 +202,9 @@ def _leaves(shown: "View", asset: str, batch: Batches) -> dict[str, Leaf]:
 
 def _manifests(store: "Store", shown: "View", asset: str, batch: Batches) -> list[Manifest]:
     leaves = _leaves(shown, asset, batch)
-    records = [manifest_path(asset, name, leaf.manifest) for name, leaf in leaves.items()]
-    found = []
-    for (name, leaf), path, data in zip(leaves.items(), records, store.backend.read_many(records), strict=True):
-        if data is None:
-            found.append(store.manifest(asset, name, leaf.manifest))
-        else:
-            found.append(read_manifest(data, leaf.manifest, store.where(path)))
-    return found
+    wanted = [(asset, name, leaf.manifest) for name, leaf in leaves.items()]
+    # of one that is lost, the store itself says so
+    return [found or store.manifest(*each) for each, found in zip(wanted, store.read_manifests(wanted), strict=True)]
 
 
 def _files(store: "Store", asset: str, leaves: Mapping[str, Leaf]) -> dict[str, str]:

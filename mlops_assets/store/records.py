@@ -4,7 +4,7 @@ What belongs here: the immutable records' paths, writing and reading. What does 
 ``trees``), the values they speak of (``blobs``), the heads that lead to them (``store``).
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 
 from mlops_assets.errors import CorruptError, NotStoredError, StoreError
@@ -13,11 +13,10 @@ from mlops_assets.store.backend import Backend
 from mlops_assets.store.bulk import uncollected
 from mlops_assets.store.columns import Columns
 from mlops_assets.store.digest import bytes_digest, parse_json
-from mlops_assets.store.heads import Leaf
+from mlops_assets.store.formats import FROM_ANOTHER
+from mlops_assets.store.heads import Leaf, Move
 from mlops_assets.store.manifest import Manifest
 from mlops_assets.store.names import asset_path, segment, version_name
-
-FROM_ANOTHER = "copy it from another copy of the store"
 
 _REMEMBERED = 64
 """Trees that a store keeps in memory."""
@@ -53,6 +52,16 @@ class Records:
         except FileNotFoundError:
             raise NotStoredError(f"{asset}[{batch}] has no manifest {id} in {self}.") from None
         return read_manifest(data, id, self.where(path))
+
+    def read_manifests(self, wanted: Iterable[tuple[str, str, str]]) -> Iterator[Manifest | None]:
+        """The manifests of each (asset, batch, id) in the order asked for, read all at once; None for one that is lost.
+
+        Raises ``CorruptError`` for a damaged one.
+        """
+        wanted = list(wanted)
+        paths = [manifest_path(*each) for each in wanted]
+        for (_, _, id_), path, data in zip(wanted, paths, self.backend.read_many(paths), strict=True):
+            yield None if data is None else read_manifest(data, id_, self.where(path))
 
     def manifests(self, asset: str, batch: str, recipe: str | None = None, *, but: str = "") -> list[Manifest]:
         """Every manifest of a batch, accepted or not, newest first; with ``recipe`` those made by it alone.
@@ -146,3 +155,11 @@ def read_manifest(data: bytes, id_: str, where: str) -> Manifest:
     if bytes_digest(data) != id_:
         raise CorruptError(f"The manifest {where} is damaged; {FROM_ANOTHER}.")
     return Manifest.from_dict(parse_json(data), f"The manifest {where}")
+
+
+def read_move(data: bytes | None, id_: str, where: str) -> Move:
+    """The move of a file; raises ``CorruptError`` when there is none (None), or not the one that ``id_`` names."""
+    if data is None or bytes_digest(data) != id_:
+        trouble = "lost" if data is None else "damaged"
+        raise CorruptError(f"The record {where} of a move is {trouble}; {FROM_ANOTHER}.")
+    return Move.decode(data, where)

@@ -28,11 +28,12 @@ from typing import TYPE_CHECKING, Literal
 
 from mlops_assets.errors import CorruptError, NotStoredError, PurgedError, StoreError
 from mlops_assets.store.branches import MAIN
-from mlops_assets.store.digest import bytes_digest, parse_json, unsealed
+from mlops_assets.store.digest import parse_json, unsealed
+from mlops_assets.store.formats import check_format
 from mlops_assets.store.heads import Head, Leaf, Move
 from mlops_assets.store.manifest import Manifest
 from mlops_assets.store.names import segment, text
-from mlops_assets.store.records import FROM_ANOTHER, manifest_path, read_manifest, record_id
+from mlops_assets.store.records import read_move, record_id
 from mlops_assets.store.store import branch_path, leaf_of, move_path
 from mlops_assets.store.tags import read_tag, tag_names, tag_path
 
@@ -199,11 +200,7 @@ class _TimeView(View):
     def _moves(self, asset: str, ids: Mapping[str, str]) -> Iterator[tuple[str, Move]]:
         paths = [move_path(self.branch, asset, batch, id_) for batch, id_ in ids.items()]
         for (batch, id_), path, data in zip(ids.items(), paths, self.store.backend.read_many(paths), strict=True):
-            if data is None:
-                raise CorruptError(f"The record {self.store.where(path)} of a move is lost; {FROM_ANOTHER}.")
-            if bytes_digest(data) != id_:
-                raise CorruptError(f"The record {self.store.where(path)} of a move is damaged; {FROM_ANOTHER}.")
-            yield batch, Move.decode(data, self.store.where(path))
+            yield batch, read_move(data, id_, self.store.where(path))
 
 
 class _VersionView(View):
@@ -367,11 +364,7 @@ def _named(store: "Store", kind: str, name: str) -> View:
             f"{store.where(path)} is not a remote's branch as the store writes it; mend it with: "
             f"mlops-assets fetch {remote}"
         ) from trouble
-    if number > 1:
-        raise StoreError(
-            f"{store.where(path)} is written in format {number}, and this mlops_assets reads up to 1; "
-            "install the newer mlops_assets that wrote it."
-        )
+    check_format(number, 1, store.where(path))
     return _FrozenView(store, "remote", f"{branch} of remote {remote}", f"remote:{name}", trees)
 
 
@@ -438,14 +431,14 @@ def _manifests(store: "Store", id_: str, found: list[tuple[str, str, str]]) -> l
 
 def _leaves_of(store: "Store", asset: str, manifests: Mapping[str, str]) -> dict[str, Leaf]:
     """The leaves of manifests by batch, read all at once."""
-    paths = [manifest_path(asset, batch, id_) for batch, id_ in manifests.items()]
+    read = store.read_manifests((asset, batch, id_) for batch, id_ in manifests.items())
     leaves = {}
-    for (batch, id_), path, data in zip(manifests.items(), paths, store.backend.read_many(paths), strict=True):
-        if data is None:
+    for (batch, id_), manifest in zip(manifests.items(), read, strict=True):
+        if manifest is None:
             raise NotStoredError(
                 f"{asset}[{batch}] showed manifest {id_} then, which {store} no longer has; fetch it from a remote."
             )
-        leaves[batch] = leaf_of(read_manifest(data, id_, store.where(path)))
+        leaves[batch] = leaf_of(manifest)
     return leaves
 
 

@@ -23,9 +23,10 @@ import orjson
 from mlops_assets.store.cache import keep, kept
 from mlops_assets.store.deliveries import Delivery, Ledger, datasets, entry_path
 from mlops_assets.store.digest import bytes_digest
+from mlops_assets.store.formats import FROM_ANOTHER
 from mlops_assets.store.manifest import FORMAT as MANIFEST_FORMAT
 from mlops_assets.store.names import asset_path, segment, text
-from mlops_assets.store.records import FROM_ANOTHER, manifest_path, read_manifest, record_id
+from mlops_assets.store.records import manifest_path, read_manifest, record_id
 
 if TYPE_CHECKING:
     from mlops_assets.store.store import Store

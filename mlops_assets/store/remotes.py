@@ -17,6 +17,7 @@ from urllib.parse import urlsplit
 
 from mlops_assets.errors import CorruptError, NotStoredError, StoreError
 from mlops_assets.store.digest import parse_json, sealed_json, unsealed
+from mlops_assets.store.formats import check_format
 from mlops_assets.store.names import segment, text
 from mlops_assets.store.refs import tracked_path
 
@@ -238,11 +239,7 @@ def _record(data: bytes, where: str, what: str) -> dict[str, Any]:
         number = int(record["format"])
     except (ValueError, TypeError, KeyError) as trouble:
         raise CorruptError(_broken(where, what)) from trouble
-    if number > FORMAT:
-        raise StoreError(
-            f"{where} is written in format {number}, and this mlops_assets reads up to {FORMAT}; "
-            "install the newer mlops_assets that wrote it."
-        )
+    check_format(number, FORMAT, where)
     return record
 
 

@@ -13,8 +13,9 @@ from mlops_assets.store import changes
 from mlops_assets.store.blobs import blob_path
 from mlops_assets.store.branching import refuse_mixing
 from mlops_assets.store.changes import Change, Step
+from mlops_assets.store.formats import FROM_ANOTHER
 from mlops_assets.store.heads import Head, Leaf, Move
-from mlops_assets.store.records import FROM_ANOTHER, manifest_path
+from mlops_assets.store.records import manifest_path
 from mlops_assets.store.refs import View, chosen_assets, view
 from mlops_assets.store.store import leaf_of
 

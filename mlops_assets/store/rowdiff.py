@@ -17,6 +17,8 @@ from datetime import date, time
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
+from mlops_assets.wording import counted
+
 if TYPE_CHECKING:
     import numpy as np
     import numpy.typing as npt
@@ -189,7 +191,7 @@ class Comparison:
         for side, table in (("before", self._before), ("after", self._after)):
             nulls = {name: table.column(name).null_count for name in key}
             if empty := [name for name, count in nulls.items() if count]:
-                return None, f"{nulls[empty[0]]} rows {side} have no value in the key column {empty[0]}"
+                return None, f"{counted(nulls[empty[0]], 'row')} {side} without a value in the key column {empty[0]}"
         of_before, of_after, size = self._codes(key)
         for side, codes in (("before", of_before), ("after", of_after)):
             counts = np.bincount(codes, minlength=size)

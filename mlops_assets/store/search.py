@@ -21,6 +21,7 @@ from mlops_assets.store.reach import Reach, contents
 from mlops_assets.store.records import read_manifest, record_id
 from mlops_assets.store.remotes import remotes
 from mlops_assets.store.store import Store, leaf_of
+from mlops_assets.wording import counted
 
 if TYPE_CHECKING:
     import numpy as np
@@ -142,8 +143,8 @@ class Search:
             self.masks[manifest.id] = mask
         else:
             self.doubts.append(
-                f"{called(manifest)} has {manifest.rows} rows and what it was made from {len(mask)}: which of them are "
-                f"the person's cannot be told. Make it again."
+                f"{called(manifest)} has {counted(manifest.rows or 0, 'row')} and what it was made from "
+                f"{len(mask)}: which of them are the person's cannot be told. Make it again."
             )
 
     def _look_into_files(self) -> None:

@@ -17,11 +17,11 @@ from mlops_assets.store.branching import create_branch
 from mlops_assets.store.bulk import uncollected
 from mlops_assets.store.digest import bytes_digest, canonical_json, parse_json
 from mlops_assets.store.export import export
+from mlops_assets.store.formats import FROM_ANOTHER
 from mlops_assets.store.freezing import freeze
 from mlops_assets.store.inputs import differing
 from mlops_assets.store.lock import lock_text, read_lock
 from mlops_assets.store.names import segment, version_name
-from mlops_assets.store.records import FROM_ANOTHER
 from mlops_assets.store.restoring import restore, rollback
 from mlops_assets.store.store import account, branch_path, now
 from mlops_assets.store.tags import Tag, read_tag, tag_path, tags

@@ -26,13 +26,13 @@ from mlops_assets.store.blobs import Blobs, called
 from mlops_assets.store.branches import MAIN, Branch, Protection
 from mlops_assets.store.bulk import uncollected
 from mlops_assets.store.columns import Columns
-from mlops_assets.store.digest import bytes_digest, json_digest
+from mlops_assets.store.digest import json_digest
 from mlops_assets.store.heads import NOTHING, Head, Leaf, Move, read_head
 from mlops_assets.store.listing import look
 from mlops_assets.store.manifest import Kind, Manifest
 from mlops_assets.store.names import asset_path, segment, text, version_name
 from mlops_assets.store.notes import note
-from mlops_assets.store.records import FROM_ANOTHER, manifest_path
+from mlops_assets.store.records import manifest_path, read_move
 
 FORMAT = 2
 
@@ -322,12 +322,10 @@ class Store(Blobs):
         """The record of a move; raises ``CorruptError`` when it is lost or damaged."""
         path = move_path(branch, asset, batch, id)
         try:
-            data = self.backend.read(path)
+            data: bytes | None = self.backend.read(path)
         except FileNotFoundError:
-            raise CorruptError(f"The record {self.where(path)} of a move is lost; {FROM_ANOTHER}.") from None
-        if bytes_digest(data) != id:
-            raise CorruptError(f"The record {self.where(path)} of a move is damaged; {FROM_ANOTHER}.")
-        return Move.decode(data, self.where(path))
+            data = None
+        return read_move(data, id, self.where(path))
 
     def slot(self, branch: str, asset: str, batch: str) -> Head | None:
         """A branch's own head as it stands, one that was taken away too; None where the base shows through."""

@@ -10,8 +10,9 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from mlops_assets.errors import CorruptError, NotStoredError, StoreError
+from mlops_assets.errors import CorruptError, NotStoredError
 from mlops_assets.store.digest import parse_json, sealed_json, unsealed
+from mlops_assets.store.formats import check_format
 from mlops_assets.store.names import segment, text
 from mlops_assets.store.trees import Summary
 
@@ -65,17 +66,12 @@ class Tag:
         """The tag of a file; ``where`` names it in errors. Raises ``StoreError`` or ``CorruptError``."""
         try:
             record = dict(parse_json(unsealed(data)))
-            number = record.pop("format")
-            if number <= FORMAT:
-                record["assets"] = {asset: Summary(**summary) for asset, summary in record["assets"].items()}
-                record["differing"] = tuple(record["differing"])
-                return cls(**{name: record[name] for name in cls.__dataclass_fields__})
+            check_format(record.pop("format"), FORMAT, where)
+            record["assets"] = {asset: Summary(**summary) for asset, summary in record["assets"].items()}
+            record["differing"] = tuple(record["differing"])
+            return cls(**{name: record[name] for name in cls.__dataclass_fields__})
         except (ValueError, TypeError, KeyError, AttributeError) as trouble:
             raise CorruptError(f"{where} is not a tag as the store writes it; copy it from another copy.") from trouble
-        raise StoreError(
-            f"{where} is written in format {number}, and this mlops_assets reads up to {FORMAT}; "
-            "install the newer mlops_assets that wrote it."
-        )
 
 
 def tag_path(name: str) -> str:

@@ -20,8 +20,8 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
 from mlops_assets.errors import CorruptError, NotStoredError, StoreError
+from mlops_assets.store.formats import FROM_ANOTHER
 from mlops_assets.store.heads import Leaf
-from mlops_assets.store.records import FROM_ANOTHER
 from mlops_assets.store.refs import SHORTEST, View, find, near, view
 from mlops_assets.store.remembered import ACCEPTED, Arrival, Remembered
 

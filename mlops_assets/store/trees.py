@@ -9,9 +9,10 @@ from typing import NamedTuple
 
 import orjson
 
-from mlops_assets.errors import CorruptError, StoreError
+from mlops_assets.errors import CorruptError
 from mlops_assets.store.columns import Columns
 from mlops_assets.store.digest import bytes_digest
+from mlops_assets.store.formats import check_format
 from mlops_assets.store.heads import Leaf
 
 FORMAT = 1
@@ -46,11 +47,7 @@ def decode(data: bytes, id_: str, where: str) -> tuple[str, Columns[Leaf]]:
     if bytes_digest(data) != id_:
         raise CorruptError(f"{where} is damaged; copy it from another copy of the store.")
     record = orjson.loads(data)
-    if record["format"] > FORMAT:
-        raise StoreError(
-            f"{where} is written in format {record['format']}, and this mlops_assets reads up to {FORMAT}; "
-            "install the newer mlops_assets that wrote it."
-        )
+    check_format(record["format"], FORMAT, where)
     leaves = record["leaves"]
     columns = zip(*leaves.values(), strict=True) if leaves else ((),) * len(Leaf._fields)
     # sorted as it was written

@@ -24,12 +24,14 @@ from mlops_assets.store.branching import removed_folder
 from mlops_assets.store.changes import read_change
 from mlops_assets.store.deliveries import Delivery
 from mlops_assets.store.digest import bytes_digest, parse_json, unsealed
+from mlops_assets.store.formats import FROM_ANOTHER
 from mlops_assets.store.heads import Head, Move
 from mlops_assets.store.manifest import Blob
 from mlops_assets.store.names import asset_path, segment, text
 from mlops_assets.store.reach import Reach, Record, Slot, collected, contents, ledger_entries
-from mlops_assets.store.records import FROM_ANOTHER, manifest_path, record_id
+from mlops_assets.store.records import manifest_path, record_id
 from mlops_assets.store.store import Store, branch_path, head_path, move_path
+from mlops_assets.wording import counted
 
 Progress = Callable[[str, int, int], None]
 """Told what is done, how much of it, and of how much; bytes where files are read, else files."""
@@ -281,7 +283,7 @@ class _Look:
             self._problem(
                 "branch",
                 branch_path(branch),
-                f"There are {count} heads of a branch {branch!r}, and no file says what it starts from; "
+                f"{counted(count, 'head')} of a branch {branch!r}, and no file says what it starts from; "
                 f"{FROM_ANOTHER}, or take what is left of it away with: mlops-assets branch --delete {branch}",
             ).lost = True
         for branch, count in removed.items():

@@ -71,7 +71,7 @@ def test_a_release_waits_for_batches_that_are_being_made(works: Clockwork) -> No
         tags={"dagster/partition": "2024-01-03"},
         asset_selection=frozenset({dg.AssetKey(["visits", "cleaned"])}),
     )
-    assert said(works.release()) == "The release 2024-01-04 waits for 1 batch(es) that are being made."
+    assert said(works.release()) == "The release 2024-01-04 waits for 1 batch being made."
     works.instance.report_run_failed(run)
     run_of(works.release())
 

@@ -147,7 +147,7 @@ def test_what_is_being_made_is_waited_for_and_what_came_meanwhile_is_not_lost(wo
         tags=dict(request.tags),
         asset_selection=frozenset(request.asset_selection or ()),
     )
-    assert works.tick(60) == ([], ["2 batch(es) are being made: 2024-01-01, 2024-01-02."])
+    assert works.tick(60) == ([], ["2 batches being made: 2024-01-01, 2024-01-02."])
     works.do([request])
     path = works.shop.landing("2024-01-02")
     path.write_bytes(path.read_bytes().replace(b"north", b"south"))

@@ -110,7 +110,7 @@ def test_another_setting_is_found_and_asked_for_in_one_run(works: Clockwork) -> 
         f"12 stale, 12 waiting, 1 current. raw/visits [{days}]: Its setting source.columns.minutes.maximum changed: "
         f"600 -> 601. quarantine, cleaned [{days}]: Its setting columns.visits.minutes.maximum changed: 600 -> 601. "
         f"splits, features [{days}]: It stands on visits/raw/visits [{DAYS[0]}], which is stale. And 1 more reasons "
-        "(mlops-assets status visits). Asked for 1 run(s)."
+        "(mlops-assets status visits). Asked for 1 run."
     )
     assert works.do(found.requests) == [True]
     assert sweep(works, found.cursor).said == ALL_CURRENT
@@ -161,7 +161,7 @@ def test_no_more_than_the_limit_is_asked_for_at_once(works: Clockwork) -> None:
     works.shop.change("maximum: 600", "maximum: 601")
     found = sweep(works)
     assert asked(found.requests) == [f"{DAYS[0]}..{DAYS[2]}"]
-    assert found.said.endswith("Asked for 1 run(s). 1 more batches are asked for afterwards.")
+    assert found.said.endswith("Asked for 1 run. 1 more batch asked for afterwards.")
     works.do(found.requests)
     found = sweep(works, found.cursor)
     assert asked(found.requests) == [NEWEST]
@@ -173,7 +173,7 @@ def test_it_waits_for_what_it_asked_for(works: Clockwork) -> None:
     run = works.instance.add_run(dg.DagsterRun("a-job", status=dg.DagsterRunStatus.STARTED, tags=tags))
     found = sweep(works, "cursor")
     assert (found.requests, found.cursor) == ([], "cursor")
-    assert found.said == f"Waits for 1 run(s) that it asked for before, such as {run.run_id[:8]}."
+    assert found.said == f"Waits for 1 run that it asked for before, such as {run.run_id[:8]}."
     works.instance.report_run_canceled(run)
     assert len(sweep(works).requests) == 1
 
@@ -190,7 +190,7 @@ def test_what_others_are_making_is_left_to_them(works: Clockwork) -> None:
     )
     found = sweep(works)
     assert asked(found.requests) == [DAYS[0], f"{DAYS[2]}..{NEWEST}"]
-    assert found.said.endswith("Asked for 2 run(s). 1 batch(es) are being made by other runs.")
+    assert found.said.endswith("Asked for 2 runs. 1 batch being made by other runs.")
     assert passed(works, "features", DAYS[0]) is False
     assert passed(works, "features", DAYS[1]) is True
 
@@ -247,7 +247,7 @@ def test_what_waits_to_be_tried_again_counts_as_asked_for(works: Clockwork) -> N
     assert asked(sweep(works).requests) == [f"{DAYS[0]}..{DAYS[2]}"]
     waits = sweep(works, after=5)
     assert waits.requests == []
-    assert waits.said.endswith("1 more batches are asked for afterwards.")
+    assert waits.said.endswith("1 more batch asked for afterwards.")
     sweep(works)
     sweep(works)
     # three times in vain: now it is the turn of the rest

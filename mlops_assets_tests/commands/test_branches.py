@@ -11,6 +11,7 @@ from mlops_assets.errors import ConflictError, NotStoredError, RefusedError, Sto
 from mlops_assets.home import Home
 from mlops_assets.store import Store
 from mlops_assets.store.changes import open_changes
+from mlops_assets_tests.datasets import write_contract
 from mlops_assets_tests.doors import typed
 
 ASSET = "shop/cleaned"
@@ -46,7 +47,7 @@ def test_branches_are_started_listed_and_removed(
     commit(store, "main", a=1)
     assert run("branch", "dev", "-m", "try it") == 0
     said = capsys.readouterr().out
-    assert "Started the branch dev from branch main (1 assets, nothing was copied)." in said
+    assert "Started the branch dev from branch main (1 asset, nothing was copied)." in said
     assert "export MLOPS_ASSETS_BRANCH=dev" in said
     assert run("branch", "deep", branch="dev") == 0
     assert store.branch("deep").source == "branch dev", "the current branch is where it starts"
@@ -113,7 +114,7 @@ def test_a_merge_is_shown_decided_made_and_taken_back(
     assert run("merge", "dev", "--ours", "--partition", "a") == 0
     assert run("merge", "dev", "--partition", "b", "--partition", "c", "--asset", ASSET) == 0
     said = capsys.readouterr().out.splitlines()
-    assert said[0].startswith("Merged branch dev into main: 1 heads moved. Take it back with: mlops-assets revert 2")
+    assert said[0].startswith("Merged branch dev into main: 1 head moved. Take it back with: mlops-assets revert 2")
     assert said[1].startswith("Merged branch dev into main: 2 heads moved.")
     assert run("merge", "dev") == 0
     assert capsys.readouterr().out == "main has all of branch dev: nothing to do.\n"
@@ -143,7 +144,17 @@ def test_a_protected_branch_on_the_command_line(run: Run, store: Store, capsys: 
     with pytest.raises(RefusedError, match="--protected"):
         run("revert", f"{ASSET}[a]", "--on", "production")
     assert run("revert", f"{ASSET}[a]", "--on", "production", "--protected") == 0
-    assert "1 heads moved back" in capsys.readouterr().out
+    assert "1 head moved back" in capsys.readouterr().out
+
+
+def test_a_check_that_no_dataset_has_is_told_of(
+    run: Run, home: Home, store: Store, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write_contract(home.data)
+    commit(store, "main", a=1)
+    assert run("protect", "main", "--check", "volume", "--check", "uniq_key") == 0
+    (told,) = capsys.readouterr().err.splitlines()
+    assert told.endswith("is called 'uniq_key'; near is: unique_key. It is asked for all the same.")
 
 
 def test_what_was_left_open_is_finished_or_given_up(
@@ -169,7 +180,7 @@ def test_what_was_left_open_is_finished_or_given_up(
     store.commit("main", ASSET, "a", "json", 9, who="bob")
     assert run("merge", "--continue") == 1
     said = capsys.readouterr().out.splitlines()
-    assert said[0] == f"Finished the merge {id_} of branch main: 1 heads moved."
+    assert said[0] == f"Finished the merge {id_} of branch main: 1 head moved."
     assert "[a] on branch main has moved since it was read: bob set it" in said[1]
     assert said[2] == "1 had moved meanwhile and were left as they are; the same command again looks at them anew."
     with pytest.raises(UserError, match=r"Nothing was left open on branch main\."):

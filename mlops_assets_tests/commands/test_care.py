@@ -77,7 +77,7 @@ def test_verify(run: Run, store: Store, capsys: pytest.CaptureFixture[str]) -> N
     assert f"is damaged: {path} has" in out
     assert f"stands on it: {CLEANED}[{BATCH}] b3:" in out
     assert "made from it (branch main, tag v1)" in out
-    assert "1 problem(s). See what can be mended with: mlops-assets repair" in out
+    assert "1 problem. See what can be mended with: mlops-assets repair" in out
     assert run("verify", "--json") == 1
     assert answer(capsys)["problems"][0]["what"] == "value"
     assert run("verify", "--asset", MODEL) == 0
@@ -148,7 +148,7 @@ def test_gc(run: Run, store: Store, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(StoreError, match="give at least 1 h"):
         run(*words, "--grace", "0")
     assert run(*words, "--grace", "0", "--force", "--yes") == 0
-    assert "1 files taken, 8 B free." in capsys.readouterr().out
+    assert "1 file taken, 8 B free." in capsys.readouterr().out
     assert value(store, "main", MODEL, BATCH) == {"of": 4}
 
 
@@ -175,7 +175,7 @@ def test_purge(run: Run, home: Home, store: Store, capsys: pytest.CaptureFixture
     assert run(*words) == 0
     out = capsys.readouterr().out
     assert contents(store) == before
-    assert out.startswith("3 row(s) in 3 version(s) of shop would be erased")
+    assert out.startswith("3 rows in 3 versions of shop would be erased")
     assert f"  {CLEANED}" in out
     assert "5 file(s) would be deleted" in out
     assert f"{MODEL}[{BATCH}] b3:" in out
@@ -186,11 +186,11 @@ def test_purge(run: Run, home: Home, store: Store, capsys: pytest.CaptureFixture
     assert run(*words, "--yes") == 0
     out = capsys.readouterr().out
     (done,) = purges(store)
-    assert out.startswith(f"Purge {done.id}: 3 row(s) in 3 version(s) of shop were erased")
+    assert out.startswith(f"Purge {done.id}: 3 rows in 3 versions of shop were erased")
     assert f"  - {CLEANED}[{BATCH}] on branch main" in out
     assert value(store, "main", "shop/features", BATCH)["x"].to_pylist() == [0.5]
     assert run("verify") == 0
-    assert f"Erased by purge {done.id}: 5 file(s)." in capsys.readouterr().out
+    assert f"Erased by purge {done.id}: 5 files." in capsys.readouterr().out
     assert run("purge", "--list") == 0
     assert capsys.readouterr().out == f"{done.id}  {done.when[:10]}  shop  3 versions  request 17 (done)\n"
     assert run("purge", "--list", "--json") == 0

@@ -49,6 +49,10 @@ def test_the_files_as_they_were_can_be_had_again(shop: Shop, tmp_path: Path) -> 
     shop.called("deliveries", "visits", "--to", str(tmp_path / "now"))
     assert (tmp_path / "now" / "landing" / "visits_2024-01-01.csv").read_bytes() == now
     assert shop.called("deliveries", "visits", "--as-of", "2000-01-01", "--json").text.strip() == "[]"
+    early = shop.called("deliveries", "visits", "--as-of", "2000-01-01", "--to", str(tmp_path / "before"))
+    assert early.code == 1
+    assert "Nothing had come by then: landing/visits_2024-01-01.csv came first, delivery 1 of 2" in early.text
+    assert not (tmp_path / "before").exists()
 
 
 def test_an_unknown_dataset_is_told_of(shop: Shop) -> None:

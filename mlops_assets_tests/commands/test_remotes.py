@@ -72,15 +72,15 @@ def test_push_says_what_it_would_send_and_sent(
     capsys.readouterr()
     assert run("push", "--dry-run") == 0
     said = capsys.readouterr().out.splitlines()
-    assert said[0].startswith("Would send 30 file(s), ")
+    assert said[0].startswith("Would send 30 files, ")
     assert said[0].endswith(f"to backup ({tmp_path}/remote); 0 were there already.")
     assert any(line.startswith("        6 values, ") for line in said)
-    assert "6 head(s) would move:" in said
+    assert "6 heads would move:" in said
     assert not (tmp_path / "remote").exists()
     assert run("push") == 0
     said = capsys.readouterr().out.splitlines()
-    assert said[0].startswith("Sent 30 file(s), ")
-    assert "6 head(s) moved:" in said
+    assert said[0].startswith("Sent 30 files, ")
+    assert "6 heads moved:" in said
     assert sum(line.startswith("  main: shop/") for line in said) == 6
     assert run("push", "--json") == 0
     report = answer(capsys)
@@ -88,7 +88,7 @@ def test_push_says_what_it_would_send_and_sent(
     assert run("push", "backup", "main", "--asset", CLEANED, "--partition", DAYS[0]) == 0
     said = capsys.readouterr().out.splitlines()
     assert said == [
-        f"Sent 0 file(s), 0 B, to backup ({tmp_path}/remote); 2 were there already.",
+        f"Sent 0 files, 0 B, to backup ({tmp_path}/remote); 2 were there already.",
         "No head had to move.",
     ]
     assert run("push", "--all") == 0
@@ -104,16 +104,16 @@ def test_heads_that_are_ahead_over_there(
     capsys.readouterr()
     run("push")
     assert (
-        f"origin is ahead in 1 batch(es): main: {CLEANED}[{DAYS[0]}]. Take it over with: mlops-assets pull origin"
+        f"origin is ahead in 1 batch: main: {CLEANED}[{DAYS[0]}]. Take it over with: mlops-assets pull origin"
         in capsys.readouterr().out
     )
     run("fetch")
     said = capsys.readouterr().out
     assert "Look at: origin/main. Take over with: mlops-assets merge origin/main" in said
-    assert "head(s) moved" not in said
+    assert "heads moved" not in said
     commit(store, CLEANED, DAYS[1], "here")
     run("pull")
-    assert f"This store is ahead in 1 batch(es): main: {CLEANED}[{DAYS[1]}]." in capsys.readouterr().out
+    assert f"This store is ahead in 1 batch: main: {CLEANED}[{DAYS[1]}]." in capsys.readouterr().out
     commit(store, CLEANED, DAYS[0], "here")
     commit(Store.open(tmp_path / "remote"), CLEANED, DAYS[0], "elsewhere again")
     with pytest.raises(ConflictError, match="mlops-assets merge origin/main"):
@@ -143,7 +143,7 @@ def test_clone_makes_this_homes_store_or_one_elsewhere(
     other = Home(tmp_path / "other", tmp_path / "data")
     assert run("clone", str(tmp_path / "remote"), home=other) == 0
     said = capsys.readouterr().out.splitlines()
-    assert said[0].startswith("Cloned 30 file(s), ")
+    assert said[0].startswith("Cloned 30 files, ")
     assert said[0].endswith(f"from origin ({tmp_path}/remote) into {other.store}; 0 were there already.")
     assert sound(Store.open(other.store)) == sound(store)
     assert run("clone", str(tmp_path / "remote"), str(tmp_path / "place"), "--branch", "main", "--json") == 0

@@ -87,7 +87,7 @@ def git(root: Path, *words: str, code: int = 0) -> str:
 def test_tag_writes_the_lock_and_says_what_is_next(place: Place) -> None:
     (place.root / "run.json").write_text('{"seed": 7}')
     said = place.call("tag", "v1", "flights", "-m", "first month", "--configuration", "run.json")
-    assert said.splitlines()[0] == "Tag v1: 1 asset(s) of flights in 2 batch(es), 2 B, from branch main."
+    assert said.splitlines()[0] == "Tag v1: 1 asset of flights in 2 batches, 2 B, from branch main."
     assert "It belongs to no git commit: the project was not in git." in said
     assert f"git add {place.lock} && git commit -m 'first month'" in said
     assert read_lock(place.lock).tag == "v1"
@@ -128,7 +128,7 @@ def test_tags_of_another_branch(place: Place) -> None:
     create_branch(place.store, "dev")
     place.put("2013-03", "dev", branch="dev")
     said = place.call("--branch", "dev", "tag", "v1", "flights", "-m", "m")
-    assert "in 3 batch(es)" in said
+    assert "in 3 batches" in said
     assert "from branch dev." in said
 
 
@@ -196,7 +196,7 @@ def test_checkout_says_how_to_go_there(place: Place) -> None:
     before = place.shown()
     place.put("2013-01", "changed")
     said = place.call("checkout", "v1")
-    assert said.startswith("Branch checkout-v1 shows tag v1: 1 asset(s) of flights in 2 batch(es), 2 B. No data was ")
+    assert said.startswith("Branch checkout-v1 shows tag v1: 1 asset of flights in 2 batches, 2 B. No data was ")
     assert f"It belongs to git commit {commit}." in said
     assert " is this one." in said
     assert f"  git checkout {commit}\n  export MLOPS_ASSETS_BRANCH=checkout-v1\n" in said
@@ -219,12 +219,12 @@ def test_restore_and_the_way_back_from_it(place: Place) -> None:
     bad = place.shown()
     said = place.call("restore", "v1", "--dry-run")
     assert f"would move  flights/cleaned[2013-01]  {bad['2013-01'][:15]} -> {before['2013-01'][:15]}\n" in said
-    assert "... and 3 more\n13 head(s) of branch main would go to tag v1. Nothing was moved." in said
+    assert "... and 3 more\n13 heads of branch main would go to tag v1. Nothing was moved." in said
     answer = place.answer("restore", "v1", "-n")
     assert (answer["done"], answer["change"], len(answer["moves"])) == (False, None, 13)
     assert place.shown() == bad
     said = place.call("restore", "v1", "-m", "bad month")
-    assert "13 head(s) of branch main went to tag v1; nothing was deleted.\n" in said
+    assert "13 heads of branch main went to tag v1; nothing was deleted.\n" in said
     assert place.shown() == before
     assert "Branch main shows this already (tag v1); nothing moves." in place.call("restore", "v1")
     undo = said.splitlines()[-1].removeprefix("Take it back with: mlops-assets ")
@@ -237,7 +237,7 @@ def test_rollback_of_one_batch(place: Place) -> None:
     place.put("2013-01", "second")
     place.put("2013-01", "third")
     said = place.call("rollback", CLEANED, "--partition", "2013-01", "--steps", "2", "--dry-run")
-    assert "1 head(s) of branch main would go to before the publish of flights/cleaned[2013-01] by " in said
+    assert "1 head of branch main would go to before the publish of flights/cleaned[2013-01] by " in said
     answer = place.answer("rollback", CLEANED, "--partition", "2013-01", "--steps", "2", "-m", "why")
     assert answer["done"] is True
     assert answer["skipped"] == []

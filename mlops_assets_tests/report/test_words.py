@@ -9,7 +9,6 @@ from mlops_assets.report.words import (
     NOTHING,
     answer,
     capital,
-    counted,
     figure,
     finding,
     of_hundred,
@@ -119,7 +118,6 @@ def test_small_words() -> None:
     assert plain("boosted_trees") == "boosted trees"
     assert plain("_") == "_"
     assert capital("late flights JFK") == "Late flights JFK"
-    assert [counted(one, "group") for one in (0, 1, 1200)] == ["0 groups", "1 group", "1,200 groups"]
     assert percent(0.1234) == "12.3%"
     assert percent(None) == NOTHING
     assert span(0.1, 0.2) == "0.100 to 0.200"

@@ -66,7 +66,7 @@ def test_csv_of_a_tag_and_what_it_was_made_from(store: Store, tmp_path: Path) ->
     said = (target / "README.txt").read_text()
     assert said.startswith(f"Exported by mlops-assets from tag v1 of the store at {store.root}, at 20")
     assert f"Tag v1: m\nmade by {made.who} at {made.when} from branch main,\ngit commit c0ffee (with changes" in said
-    assert "flights/cleaned: 2 file(s), 5 rows" in said
+    assert "flights/cleaned: 2 files, 5 rows" in said
     listing = json.loads((target / "EXPORT.json").read_text())
     assert (listing["view"], listing["complete"]) == ("tag:v1", True)
     assert listing["versions"][0]["version"] == view(store, "v1").leaves(CLEANED)["2013-01"].version

@@ -233,7 +233,7 @@ def test_rows_that_cannot_be_told_apart_are_told(store: Store) -> None:
     commit(store, SPLITS, BATCH, pa.table({"bucket": [1]}), cleaned)
     plan = erase(store, dry=True)
     assert len(plan.replaced) == 1
-    assert "has 1 rows and what it was made from 2" in plan.doubts[0]
+    assert "has 1 row and what it was made from 2" in plan.doubts[0]
     assert [item.asset for item in plan.derived] == [SPLITS]
 
 

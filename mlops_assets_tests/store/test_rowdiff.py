@@ -75,7 +75,7 @@ def test_equal_tables_do_not_differ() -> None:
         (BEFORE, AFTER, ["fligth"], "the key column fligth is not on both sides"),
         (BEFORE, AFTER.drop(["flight"]), ["flight"], "the key column flight is not on both sides"),
         (BEFORE, AFTER, ["carrier"], "2 rows before share their key (carrier) with another"),
-        (BEFORE, AFTER, ["note"], "1 rows before have no value in the key column note"),
+        (BEFORE, AFTER, ["note"], "1 row before without a value in the key column note"),
         (BEFORE, pa.table({"flight": ["1"]}), ["flight"], "the key column flight changed its type"),
     ],
 )

@@ -416,12 +416,12 @@ def test_a_branch_in_step_with_a_lock_and_not(store: Store) -> None:
     said = "1 new (2013-04), 1 changed (2013-02), 1 gone (2013-01)"
     assert differences(store, lock, "main") == [
         f"flights/cleaned: branch main shows {said}, seen from data.lock.",
-        "flights/model: branch main shows 1 batch(es), data.lock does not name it.",
-        "flights/raw/flights: branch main shows nothing of it, data.lock has 3 batch(es).",
+        "flights/model: branch main shows 1 batch, data.lock does not name it.",
+        "flights/raw/flights: branch main shows nothing of it, data.lock has 3 batches.",
     ]
     store.backend.delete(f"trees/{lock.assets[CLEANED].tree.replace(':', '-')}.json")
     assert differences(Store.open(store.backend.url), lock, "main")[0] == (
-        "flights/cleaned: branch main shows 3 batch(es) with other versions, seen from data.lock."
+        "flights/cleaned: branch main shows 3 batches with other versions, seen from data.lock."
     )
 
 

@@ -278,7 +278,7 @@ def test_heads_of_a_branch_that_is_gone(store: Store) -> None:
     lose(store, branch_path("other"))
     report = verify(store)
     assert only(report) == ("branch", branch_path("other"))
-    assert "There are 1 heads of a branch 'other'" in report.problems[0].sentence
+    assert "1 head of a branch 'other'" in report.problems[0].sentence
 
 
 def test_what_a_crash_leaves_is_no_damage(store: Store) -> None:
