@@ -248,8 +248,8 @@ def _finish(options: argparse.Namespace, home: Home) -> int:
         say_json(_of_change(change))
     elif change.abandoned:
         print(
-            f"Gave up the {change.verb} {change.id} of branch {change.branch}: {counted(change.moved, 'head')} moved "
-            f"and stayed so; take them back with: mlops-assets revert {change.id}"
+            f"Gave up the {change.verb} {change.id} of branch {change.branch}: {counted(change.moved, 'head')} had "
+            f"moved and stay so; take them back with: mlops-assets revert {change.id}"
         )
     else:
         print(
