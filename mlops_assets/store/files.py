@@ -14,12 +14,12 @@ import os
 import stat
 import time
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from threading import Lock, RLock
-from typing import BinaryIO, NoReturn
+from typing import BinaryIO, NoReturn, TypeVar
 
 from mlops_assets.errors import StoreError
 from mlops_assets.store.backend import Content, Written
@@ -30,6 +30,11 @@ TIMEOUT = 30.0
 """Seconds to wait for another process that moves a head; a move takes milliseconds."""
 
 _SMALL, _CHUNK = 1 << 14, 1 << 20
+
+_TURNS = 20
+"""How often somebody else may be quicker: each of those who start at once is so at most once for each folder."""
+
+_Done = TypeVar("_Done")
 
 _SHARED = stat.S_ISGID | stat.S_IWGRP
 """A folder with these bits belongs to a group: what is made in it is the group's to write, whatever the umask says."""
@@ -96,7 +101,7 @@ def make_directory(path: Path) -> None:
     if path.is_dir():
         return
     make_directory(path.parent)
-    mode = path.parent.stat().st_mode
+    mode = _in_folder(path.parent, path.parent.stat).st_mode
     if mode & _SHARED == _SHARED:
         _make_shared(path, stat.S_IMODE(mode))
     else:
@@ -108,7 +113,7 @@ def make_directory(path: Path) -> None:
 def _make_shared(path: Path, mode: int) -> None:
     """Create a directory that nobody sees before the group may write in it."""
     temporary = _temporary(path.parent)
-    os.mkdir(temporary)  # noqa: PTH102
+    _in_folder(path.parent, lambda: os.mkdir(temporary))  # noqa: PTH102
     try:
         temporary.chmod(mode)
         os.replace(temporary, path)  # noqa: PTH105 - takes the place of an empty directory, and of nothing else
@@ -116,6 +121,20 @@ def _make_shared(path: Path, mode: int) -> None:
         temporary.rmdir()
         if not path.is_dir():
             raise
+
+
+def _in_folder(folder: Path, work: Callable[[], _Done]) -> _Done:
+    """Do something in a folder, which is made if there is none.
+
+    Of several who make a shared one at the same moment, each takes the place of the one before while that is empty; who
+    was on the way into that one finds nothing there, and goes the same way again.
+    """
+    for _ in range(_TURNS):
+        try:
+            return work()
+        except FileNotFoundError:
+            make_directory(folder)
+    return work()
 
 
 def _temporary(folder: Path) -> Path:
@@ -162,11 +181,7 @@ def staged(path: Path, content: Content) -> Iterator[Staged]:
     temporary = _temporary(path.parent)
     flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL
     with sentences(path):
-        try:
-            descriptor = os.open(temporary, flags, 0o666)
-        except FileNotFoundError:
-            make_directory(path.parent)
-            descriptor = os.open(temporary, flags, 0o666)
+        descriptor = _in_folder(path.parent, lambda: os.open(temporary, flags, 0o666))
     try:
         with sentences(path):
             try:

@@ -13,7 +13,7 @@ from mlops_assets.store.names import asset_path, segment, text, version_name
 names = (
     st.text(st.characters(exclude_categories=("Cs", "Cc")), min_size=1, max_size=15)
     .map(lambda name: unicodedata.normalize("NFC", name))
-    .filter(lambda name: len(name.encode()) <= 60)
+    .filter(lambda name: len(name.encode()) <= 60 and not name.startswith("__HIVE_DEFAULT"))
 )
 
 
