@@ -196,6 +196,7 @@ class Copier:
         self._seen: dict[tuple[str, str, str], bool] = {}
         self._files: set[str] = set()
         self._purged: set[str] = set()
+        self._noted = False
 
     def __enter__(self) -> Self:
         return self
@@ -250,6 +251,8 @@ class Copier:
         if self.data:
             self._there.look({_folder(_value(want, want.leaf).blob.path) for want in wave if want.known and want.leaf})
         records = list(self._records([want for want in wave if not self._complete(want)]))
+        if records:
+            self._note_received()
         more = self._copy_files([file for record in records for file in self._files_of(record)])
         self._each(self._copy_record, records, self._record_copied)
         if self._deep:
@@ -493,9 +496,15 @@ class Copier:
             self.count("moves", size, len(trail.files))
 
         lacking = [trail for trail in trails if trail.files]
-        if lacking and not self.dry:
-            note_received(self.target)
+        if lacking:
+            self._note_received()
         self._each(copy, lacking, copied)
+
+    def _note_received(self) -> None:
+        """Say, before the first of them, that records come from elsewhere: their files may be gone there."""
+        if not (self.dry or self._noted):
+            note_received(self.target)
+            self._noted = True
 
     # --- inside --------------------------------------------------------------------------------------------------
 

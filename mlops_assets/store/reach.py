@@ -100,7 +100,7 @@ class Reach:
     ``intents`` which manifests an unfinished change is about to show; ``purges`` are the records of purges by id, and
     ``replaced`` maps each manifest whose value was erased to the one that took its place. ``partial`` are the tags and
     remotes' branches that are here in part, ``copied`` says that the store has remotes, ``received`` that
-    moves came here from another store.
+    records came here from another store.
     """
 
     store: Store

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 FORMAT = 1
 
 RECEIVED = "received/moves.json"
-"""Says that moves of heads came from another store: before their heads, and those of other branches without heads."""
+"""Says that records came from another store: versions whose files gc took over there, and moves before their heads."""
 
 _OBJECT_STORES = ("s3", "gs", "az", "abfs", "memory")
 
@@ -188,7 +188,7 @@ def forget_partial(store: "Store", part: Partial) -> None:
 
 
 def note_received(store: "Store") -> None:
-    """Say, once and before the first of them, that moves come from another store."""
+    """Say, once and before the first of them, that records come from another store."""
     if store.backend.stat(RECEIVED) is None:
         store.backend.create(RECEIVED, sealed_json({"format": FORMAT}))
 

@@ -7,6 +7,7 @@ import signal
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -15,11 +16,12 @@ import pyarrow.parquet as pq
 import pytest
 
 from mlops_assets.errors import ConflictError, CorruptError, NotStoredError, PurgedError, RefusedError, StoreError
-from mlops_assets.store import Head, Input, Store
+from mlops_assets.store import Head, Input, Store, objects
 from mlops_assets.store.branching import create_branch, protect
 from mlops_assets.store.changes import abandon, apply, open_changes
 from mlops_assets.store.deliveries import Delivery, Ledger
 from mlops_assets.store.digest import canonical_json
+from mlops_assets.store.garbage import Policy, gc
 from mlops_assets.store.merging import merge, revert
 from mlops_assets.store.purge import purge, read_purge, resume
 from mlops_assets.store.refs import view
@@ -28,9 +30,12 @@ from mlops_assets.store.store import head_path, now
 from mlops_assets.store.tags import Tag, read_tag, tag_path
 from mlops_assets.store.transfer import Report, clone, fetch, pull, push
 from mlops_assets.store.trees import summary
+from mlops_assets.store.verify import verify
 from mlops_assets_tests.store.copies import CLEANED, DAYS, RAW, commit, contents, deliver, files, raw, sound, stocked
+from mlops_assets_tests.store.killing import die_before
 from mlops_assets_tests.store.s3 import S3, Line, environment
 from mlops_assets_tests.store.test_crash import die_at, in_child
+from mlops_assets_tests.store.verbs import age
 
 FIRST = DAYS[0]
 
@@ -792,6 +797,31 @@ def test_a_clone_killed_at_any_operation_is_continued(tmp_path: Path, step: int)
     kills(work, after, step)
 
 
+def test_a_killed_push_of_what_gc_took_away_leaves_nothing_that_looks_lost(tmp_path: Path) -> None:
+    store = Store.open(tmp_path / "store")
+    add_remote(store, "origin", str(tmp_path / "remote"))
+    for number in range(2):
+        commit(store, CLEANED, FIRST, number)
+    age(store.root)
+    policy = Policy(keep_last=1, keep_moves=0, keep_refused=0)
+    assert gc(store, yes=True, policy=policy).kinds["values"].files == 1
+    crashes = 0
+    for number in range(1, 400, 2):
+
+        def dying(number: int = number) -> None:
+            die_before(tmp_path, number)
+            push(Store.open(store.root), "origin", ["main"])
+
+        crashed = in_child(dying) != 0
+        crashes += crashed
+        if (tmp_path / "remote" / "FORMAT").exists():
+            assert not verify(Store.open(tmp_path / "remote", create=False)).problems, number
+        shutil.rmtree(tmp_path / "remote", ignore_errors=True)
+        if not crashed:
+            break
+    assert crashes > 30
+
+
 def run_all(*works: Callable[[], object]) -> list[int]:
     """Exit codes of processes that run at once."""
     children = []
@@ -947,6 +977,9 @@ def test_lost_answers_change_nothing(
     tmp_path: Path, store: Store, s3: S3, line: Line, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     chance = random.Random(0)
+    # so many faults hit some request five times in a row every now and then
+    monkeypatch.setattr(objects, "TRIES", 12)
+    monkeypatch.setattr(objects, "PAUSE", timedelta(milliseconds=5))
     url = on_s3(s3, tmp_path, monkeypatch, line.endpoint)
     add_remote(store, "origin", url)
     line.faults["PUT"] = [chance.choice(["", "", "", "drop", "503"]) for _ in range(60)]
