@@ -16,7 +16,7 @@ moving heads        ``changes``, ``branching``, ``ancestry``, ``merging``, ``res
 snapshots           ``lock``, ``export``, ``snapshots``
 questions           ``history``, ``diff``, ``remembered``, ``targets``, ``behind``, ``lineage``, ``picture``
 who stands on what  ``remotes``, ``reach``, ``erasure``
-copies elsewhere    ``copying``, ``alongside``, ``transfer``
+copies elsewhere    ``copying``, ``alongside``, ``forwarding``, ``transfer``
 open doors          ``delta``, ``dvc``, ``publishing``
 care                ``verify``, ``garbage``, ``people``, ``search``, ``purge``, ``repair``
 ==================  ==================================================================================================

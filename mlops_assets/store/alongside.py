@@ -1,7 +1,7 @@
 """What goes along with versions from one store to another: ledgers, finished changes, records of purges.
 
 What belongs here: copying these records so that each is true where it arrives. What does not: versions and their files
-(``copying``), tags, branches and heads (``transfer``).
+(``copying``), branches and heads (``forwarding``), tags (``transfer``).
 """
 
 from collections.abc import Iterable, Mapping

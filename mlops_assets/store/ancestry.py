@@ -1,7 +1,7 @@
 """Which move stands on which: the history of one head over branches, merges and copies of the store.
 
 What belongs here: walking the records of moves backwards, as far as an answer needs. What does not: what to do about
-two histories that parted (``merging``, ``transfer``).
+two histories that parted (``merging``, ``forwarding``).
 
 A position is a branch and the id of a move that its head has, or had; the id is empty where the branch still shows what
 it was started from. A move stands on the move before it, on the one that it took over from another branch, and, when it
@@ -79,7 +79,9 @@ class History:
         """The move before, or what the branch was started from; None where nothing is known to have been before."""
         record = self._record(position.branch)
         if not position.move:
-            return self.made(record.parent, self._started_from(record.name), record.when) if record else None
+            if record is None or not record.speaks_of(self.asset):
+                return None
+            return self.made(record.parent, self._started_from(record.name), record.since)
         move = self.move(position)
         if move and move.previous:
             return self._link(position.branch, move.previous)

@@ -5,6 +5,7 @@ What belongs here: writing and reading blobs, and what a damaged, lost or purged
 """
 
 import hashlib
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
@@ -27,6 +28,9 @@ if TYPE_CHECKING:
 
 AGAIN = "Build the batch again, or copy the file from another copy of the store."
 _DELIVER_AGAIN = "deliver it again, or copy it from another copy"
+
+BLOB = re.compile(rf"(b3-[0-9a-f]{{64}})({'|'.join(map(re.escape, EXTENSIONS.values()))})|(sha256-[0-9a-f]{{64}})\.bin")
+"""The names of files of values, attachments and deliveries."""
 
 
 @dataclass(frozen=True, slots=True)

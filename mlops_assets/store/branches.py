@@ -30,7 +30,8 @@ def is_sample(branch: str) -> bool:
 class Branch:
     """Where a branch starts: ``base`` maps assets to tree ids; ``source`` says what that was (a branch or tag).
 
-    ``parent`` is the branch that had shown ``base``, for merging; empty where that is not known.
+    ``parent`` is the branch that had shown ``base``, for merging, empty where that is not known; ``as_of`` is when, if
+    that was before ``when``. What was started from a tag says nothing of other datasets than the tag's ``dataset``.
     """
 
     name: str
@@ -40,6 +41,17 @@ class Branch:
     when: str = ""
     message: str = ""
     parent: str = ""
+    as_of: str = ""
+    dataset: str = ""
+
+    @property
+    def since(self) -> str:
+        """The moment in the parent's history at which this branch left it."""
+        return min(self.as_of or self.when, self.when)
+
+    def speaks_of(self, asset: str) -> bool:
+        """Whether what it started from says of an asset what was there, and what was not."""
+        return self.dataset in {"", asset.partition("/")[0]}
 
     def encode(self) -> bytes:
         """The branch's file."""

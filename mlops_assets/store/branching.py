@@ -11,6 +11,7 @@ its moves stay: other branches may stand on them.
 import os
 from collections.abc import Sequence
 from dataclasses import asdict
+from datetime import UTC
 
 from mlops_assets.errors import ConflictError, RefusedError, StoreError
 from mlops_assets.store import refs
@@ -52,7 +53,7 @@ def create_branch(
         who=who or account(),
         when=now(),  # after every move that the base shows
         message=message,
-        parent=parent_of(store, view) if view else "",
+        **(_origin(store, view) if view else {}),
     )
     with store.backend.hold(f"branch {name}"):
         if store.backend.stat(branch_path(name)) is None:
@@ -117,20 +118,9 @@ def unprotect(store: Store, branch: str, who: str = "") -> Protection:
     return _protection(store, branch, False, (), who)
 
 
-def parent_of(store: Store, view: refs.View) -> str:
-    """The branch whose state a view is; empty where that is not known."""
-    name = view.ref.partition(":")[2]
-    if view.kind == "branch":
-        return name
-    if view.kind == "tag":
-        return read_tag(store, name).branch
-    # a remote's branch is not the one of that name here
-    return view.ref.rpartition("@")[0] if view.kind == "time" else ""
-
-
 def refuse_mixing(store: Store, view: refs.View, branch: str) -> None:
     """Raise ``StoreError`` where a branch would show whole data beside a sample, or the other way round."""
-    name = view.ref.partition("/")[2] if view.kind == "remote" else parent_of(store, view)
+    name = view.ref.partition("/")[2] if view.kind == "remote" else _origin(store, view).get("parent")
     if not name or is_sample(name) == is_sample(branch):
         return
     holds = "a sample" if is_sample(name) else "whole data"
@@ -172,6 +162,19 @@ def _taken(name: str) -> StoreError:
     return StoreError(
         f"There is a branch {name!r} already; choose another name, or remove it: mlops-assets branch --delete {name}"
     )
+
+
+def _origin(store: Store, view: refs.View) -> dict[str, str]:
+    """Whose state a view is, and of which moment and dataset: the fields of a ``Branch`` that is started from it."""
+    if view.moment:
+        as_of = view.moment.astimezone(UTC).isoformat(timespec="milliseconds")
+        return {"parent": view.ref.rpartition("@")[0], "as_of": as_of}
+    name = view.ref.partition(":")[2]
+    if view.kind == "tag":
+        tag = read_tag(store, name)
+        return {"parent": tag.branch, "as_of": tag.when, "dataset": tag.dataset}
+    # a remote's branch is not the one of that name here
+    return {"parent": name} if view.kind == "branch" else {}
 
 
 def _base(store: Store, view: refs.View) -> dict[str, str]:

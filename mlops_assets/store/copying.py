@@ -1,8 +1,8 @@
 """From one store to another: only what is lacking there, verified on the way, many at a time.
 
 What belongs here: finding out what the other store has, and writing the rest there so that whatever dies leaves nothing
-that points to what did not arrive. What does not: which versions are to be copied and which pointers may move
-(``transfer``).
+that points to what did not arrive. What does not: which versions are to be copied (``transfer``), and which heads may
+move (``forwarding``).
 
 Of each version the files come first (value, delivered bytes, attachments), then its manifest; whoever copies pointers
 does so when all that they lead to has arrived. A file's bytes pass through once, in pieces, and are hashed as they are
@@ -251,7 +251,7 @@ class Copier:
         if self.data:
             self._there.look({_folder(_value(want, want.leaf).blob.path) for want in wave if want.known and want.leaf})
         records = list(self._records([want for want in wave if not self._complete(want)]))
-        if records:
+        if any(record.mend or not self._there.get(record.path) for record in records):
             self._note_received()
         more = self._copy_files([file for record in records for file in self._files_of(record)])
         self._each(self._copy_record, records, self._record_copied)

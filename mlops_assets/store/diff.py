@@ -323,7 +323,7 @@ def _asset(looking: "_Looking", asset: str, old: Mapping[str, Leaf], new: Mappin
         (was,), (is_,) = old.items(), new.items()
         one = looking.at(asset, [(f"{was[0]} -> {is_[0]}", was, is_)])
         return AssetDiff(asset, {}, {}, changed=tuple(one), remade=(), unchanged=0)
-    before, after = _manifests(old), _manifests(new)
+    before, after = (Columns.of(Leaf, leaves).by_name("manifest") for leaves in (old, new))
     moved = sorted(batch for batch, manifest in after.items() if before.get(batch, manifest) != manifest)
     changes = looking.at(asset, [(batch, (batch, old[batch]), (batch, new[batch])) for batch in moved])
     common = len(before.keys() & after.keys())
@@ -335,11 +335,6 @@ def _asset(looking: "_Looking", asset: str, old: Mapping[str, Leaf], new: Mappin
         remade=tuple(change for change in changes if change.before.version == change.after.version),
         unchanged=common - len(changes),
     )
-
-
-def _manifests(leaves: Mapping[str, Leaf]) -> dict[str, str]:
-    columns = Columns.of(Leaf, leaves)
-    return dict(zip(columns.names, columns.column("manifest"), strict=True))
 
 
 @dataclass(frozen=True, slots=True)

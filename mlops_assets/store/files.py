@@ -1,7 +1,8 @@
 """Writing to a local directory so that a crash, a kill or a full disk never leaves half a file under a final name.
 
-What belongs here: whole-file writes (temporary file, every byte, fsync, rename, fsync of the directory) and the locks
-under which a head moves. What does not: what the files mean, or how an encoder's bytes are taken (``sink``).
+What belongs here: whole-file writes (temporary file, every byte, fsync, rename, fsync of the directory), the locks
+under which a head moves, and ``append``, for what may get lost or stand there in part. What does not: what the files
+mean, or how an encoder's bytes are taken (``sink``).
 
 Everything that changes the disk goes through ``os.open``, ``os.write``, ``os.fsync``, ``os.replace``, ``os.link``,
 ``os.mkdir`` and ``os.unlink``: a test kills the process at each of them.

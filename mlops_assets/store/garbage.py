@@ -30,6 +30,7 @@ from typing import Any
 
 from mlops_assets.errors import StoreError
 from mlops_assets.store.backend import Entry
+from mlops_assets.store.blobs import BLOB
 from mlops_assets.store.deliveries import Delivery
 from mlops_assets.store.digest import sealed_json
 from mlops_assets.store.heads import Move
@@ -37,7 +38,6 @@ from mlops_assets.store.names import asset_path
 from mlops_assets.store.reach import Reach, Record, ledger_entries
 from mlops_assets.store.records import tree_path
 from mlops_assets.store.store import Store, account, now
-from mlops_assets.store.verify import BLOB
 
 HOUR = 3600.0
 DAY = 24 * HOUR

@@ -85,9 +85,9 @@ class _Known:
 
     def only(self, manifests: Iterable[str]) -> "_Known":
         """What is known of some manifests alone."""
-        kept = _Known()
-        kept.add({id_: [part for place in self.inputs(id_) for part in self.named[place]] for id_ in manifests})
-        return kept
+        some = _Known()
+        some.add({id_: [part for place in self.inputs(id_) for part in self.named[place]] for id_ in manifests})
+        return some
 
     def add(self, inputs: Mapping[str, Fields]) -> None:
         """Take over what more manifests say; what was known before is not searched for the same inputs."""
@@ -110,7 +110,7 @@ def differing(store: "Store", dataset: str, snapshot: Snapshot) -> tuple[Mapping
     """
     known = _inputs_of(store, dataset, snapshot)
     tagged: dict[str, dict[str, str]] = {
-        asset: dict(zip(leaves.names, leaves.column("version"), strict=True)) if (leaves := snapshot.get(asset)) else {}
+        asset: leaves.by_name("version") if (leaves := snapshot.get(asset)) else {}
         for asset in {asset for asset, _, _ in known.named}
         if asset.partition("/")[0] == dataset
     }

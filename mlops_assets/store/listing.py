@@ -65,7 +65,7 @@ class _Index(NamedTuple):
 
 
 def look(store: "Store", branch: str, asset: str) -> Look:
-    """A branch's own heads of an asset; raises ``CorruptError`` for one that is damaged or out of its place."""
+    """A branch's own heads of an asset; raises as ``read_head``."""
     folder = f"heads/{segment(branch)}/{asset_path(asset)}"
     marks = store.backend.marks(folder)
     if marks is None:

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 
 from mlops_assets.errors import CorruptError, NotStoredError, UserError
 from mlops_assets.store import refs, trees
+from mlops_assets.store.columns import Columns
 from mlops_assets.store.formats import check_format
 from mlops_assets.store.heads import Leaf
 from mlops_assets.store.tags import Tag, read_tag
@@ -100,7 +101,7 @@ def parse_lock(text: str, where: str) -> Lock:
     number_said = lines[0].removeprefix(_FIRST).strip() if lines and lines[0].startswith(_FIRST) else ""
     if not number_said.isdigit():
         raise CorruptError(f"{where}:1 is not the first line of a data.lock; {_AGAIN}.")
-    check_format(int(number_said), FORMAT, str(where))
+    check_format(int(number_said), FORMAT, where)
     head: dict[str, str] = {}
     assets: dict[str, Summary] = {}
     for number, line in enumerate(lines[1:], 2):
@@ -167,12 +168,13 @@ def _not_its_tag(store: "Store", lock: Lock) -> str:
 
 def _changes(store: "Store", locked: Summary, leaves: Mapping[str, Leaf]) -> str:
     try:
-        before = store.tree(locked.tree)
+        before = store.tree(locked.tree).by_name("version")
     except UserError:
         return f"{_count(leaves)} with other versions"
-    new = [batch for batch in leaves if batch not in before]
-    gone = [batch for batch in before if batch not in leaves]
-    changed = [batch for batch in leaves if batch in before and before[batch].version != leaves[batch].version]
+    after = Columns.of(Leaf, leaves).by_name("version")
+    new = [batch for batch in after if batch not in before]
+    gone = [batch for batch in before if batch not in after]
+    changed = [batch for batch, version in after.items() if before.get(batch, version) != version]
     said = [(new, "new"), (changed, "changed"), (gone, "gone")]
     return ", ".join(f"{len(batches)} {word} ({_some(batches)})" for batches, word in said if batches)
 

@@ -15,6 +15,9 @@ unchanged               changed                 fast-forward: the target takes t
 changed                 changed                 a conflict, unless one side went on from where the other is now: then
                                                 that side has seen the other, and wins
 ======================  ======================  ======================================================================
+
+Where it is not known what they had in common, they differ by a conflict: a remote's branch that is not here may have
+been started from anything.
 """
 
 from collections.abc import Collection, Iterable, Iterator, Mapping
@@ -212,7 +215,7 @@ class _Source:
     def shown(self, asset: str, batches: Collection[str] | None) -> Mapping[str, _Shown]:
         """What these batches (None: all) show; others may be among them."""
         del batches
-        return self.view.leaves(asset)
+        return dict(self.view.leaves(asset).items())
 
     def tip(self, history: History, leaf: Leaf | None) -> Position | None:
         """Where the source stands in a batch's history; None where that is not known."""
@@ -253,19 +256,21 @@ class _RemoteSource(_Source):
     trees: Mapping[str, str]
     moves: Mapping[str, Mapping[str, str]]
     """The ids of its moves by asset and batch, of heads that were taken away too."""
+    start: Branch | None
+    """The branch of that name here, if both started from the same: that says where it came from."""
 
     def assets(self) -> Iterable[str]:
         return {*self.trees, *self.moves}
 
     def shown(self, asset: str, batches: Collection[str] | None) -> Mapping[str, _Shown]:
         del batches
-        leaves = self.store.tree(self.trees[asset]) if asset in self.trees else {}
+        leaves = dict(self.store.tree(self.trees[asset]).items()) if asset in self.trees else {}
         return {**dict.fromkeys(self.moves.get(asset, ())), **leaves}
 
     def tip(self, history: History, leaf: Leaf | None) -> Position | None:
         del leaf
         move = self.moves.get(history.asset, {}).get(history.batch)
-        return Position(self.branch, move) if move else None
+        return Position(self.branch, move or "") if move or self.start else None
 
 
 def _source(store: Store, source: str, into: str, current: str) -> _Source:
@@ -287,12 +292,14 @@ def _source(store: Store, source: str, into: str, current: str) -> _Source:
         try:
             record = parse_json(unsealed(store.backend.read(path)))
             trees, moves = dict(record["trees"]), {asset: dict(ids) for asset, ids in record["moves"].items()}
+            base = dict(record.get("base") or {})
         except (ValueError, TypeError, KeyError, AttributeError) as trouble:
             raise CorruptError(
                 f"{store.where(path)} is not a remote's branch as the store writes it; mend it with: "
                 f"mlops-assets fetch {remote}"
             ) from trouble
-        return _RemoteSource(store, view, branch, trees, moves)
+        here = store.branch(branch) if branch in store.branches() else None
+        return _RemoteSource(store, view, branch, trees, moves, here if here and base and here.base == base else None)
     raise StoreError(
         f"{source} cannot be merged: a merge takes a branch, a tag or a remote's branch. To go back to what was shown "
         f"before, use: mlops-assets restore {source}"
@@ -371,9 +378,9 @@ def _own(store: Store, branch: str, asset: str, batches: Collection[str] | None)
     return {batch: head for batch in batches if (head := store.slot(branch, asset, batch))}
 
 
-def _base_leaves(store: Store, branch: Branch, asset: str) -> Mapping[str, Leaf]:
+def _base_leaves(store: Store, branch: Branch, asset: str) -> dict[str, Leaf]:
     tree = branch.base.get(asset)
-    return store.tree(tree) if tree else {}
+    return dict(store.tree(tree).items()) if tree else {}
 
 
 def _only_own_moves_count(source: Branch, target: Branch, asset: str) -> bool:
@@ -384,7 +391,7 @@ def _only_own_moves_count(source: Branch, target: Branch, asset: str) -> bool:
 
 def _started_from(branch: Branch, parent: Branch) -> bool:
     """Whether a branch was started from this one, and not from an earlier one of the same name."""
-    return branch.parent == parent.name and parent.when <= branch.when
+    return branch.parent == parent.name and parent.when <= branch.since
 
 
 def _judge(
@@ -427,10 +434,12 @@ def _base(source: _Source, target: Branch, history: History, theirs: Leaf | None
 def _base_by_way(source: Branch, target: Branch, history: History, ours: str | None) -> str | None:
     """What was shared by two branches of which one came of the other by way of a branch that is gone."""
     theirs = history.shows(Position(source.name, ""))
-    if theirs == ours or (theirs and history.made(target.name, theirs, source.when)):
+    if theirs == ours or (theirs and history.made(target.name, theirs, source.since)):
         return theirs
+    if not (source.speaks_of(history.asset) and target.speaks_of(history.asset)):
+        return None
     # one that showed something when it began had that from somewhere: not "nothing", and nothing that either shows
-    return ours if ours and history.made(source.name, ours, target.when) else _UNKNOWN
+    return ours if ours and history.made(source.name, ours, target.since) else _UNKNOWN
 
 
 def _showed(history: History, tip: Position, met: Position | None, leaf: Leaf | None) -> bool:

@@ -182,7 +182,7 @@ def _view(at: str | None, store: "Store | None", branch: str | None) -> "tuple[S
 def _leaves(shown: "View", asset: str, batch: Batches) -> dict[str, Leaf]:
     """What a reference shows of the batches that are asked for, in the order asked for."""
     if batch is None:
-        found = dict(shown.leaves(asset))
+        found = dict(shown.leaves(asset).items())
         if not found:
             # says what is near
             shown.manifest(asset, "")

@@ -53,8 +53,11 @@ _PREFIXES = ("branch", "tag", "remote")
 class View:
     """What each batch of each asset shows under one reference; each is read once, when it is asked for.
 
-    ``name`` is for people, ``ref`` gives the same kind of view again when it is given to ``view``.
+    ``name`` is for people, ``ref`` gives the same kind of view again when it is given to ``view``; ``moment`` is when,
+    of a branch at a moment.
     """
+
+    moment: datetime | None = None
 
     def __init__(self, store: "Store", kind: ViewKind, name: str, ref: str) -> None:
         self.store = store
@@ -159,7 +162,7 @@ class _TimeView(View):
                 f"branch it was started from ({store.branch(branch).source or MAIN})."
             )
         self.branch = branch
-        self.moment = moment
+        self.moment: datetime = moment
 
     def assets(self) -> list[str]:
         return self.store.assets(self.branch)
@@ -176,7 +179,7 @@ class _TimeView(View):
     def _at(self, asset: str, slots: list[Head]) -> dict[str, Leaf]:
         store = self.store
         base = store.branch(self.branch).base.get(asset)
-        found: dict[str, Leaf] = dict(store.tree(base)) if base else {}
+        found = dict(store.tree(base).items()) if base else {}
         manifests: dict[str, str] = {}
         tips = {head.batch: head for head in slots}
         waiting = {batch: head.move for batch, head in tips.items()}

@@ -603,6 +603,9 @@ class Remembered:
     def _load(self, body: memoryview) -> None:
         """Take over what a file holds; nothing from one of another format or machine."""
         length, rest = int.from_bytes(body[:_LENGTH]), body[_LENGTH:]
+        if length > len(rest):
+            # format 1 said it in digits
+            return
         header = orjson.loads(rest[:length])
         of = self._of
         if (header["format"], header["order"], header["width"]) != (FORMAT, sys.byteorder, of.edges.itemsize):

@@ -80,7 +80,7 @@ def plan_restore(
     moves: list[Going] = []
     known: set[str] = set()
     for asset in chosen:
-        heads, leaves = store.heads(branch, asset), shown.leaves(asset)
+        heads, leaves = store.heads(branch, asset), dict(shown.leaves(asset).items())
         looked = {*leaves} if shown.kind == "version" else {*leaves, *heads}
         known |= looked
         for batch in sorted(looked if batches is None else looked & {*batches}):

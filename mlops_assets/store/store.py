@@ -331,6 +331,7 @@ class Store(Blobs):
         """A branch's own head as it stands, one that was taken away too; None where the base shows through."""
         return self._own_head(branch, asset, batch)[0]
 
+    @uncollected()
     def slots(self, branch: str, asset: str) -> list[Head]:
         """A branch's own heads of an asset as they stand, those that were taken away too, by batch."""
         return sorted(look(self, branch, asset).heads.values())

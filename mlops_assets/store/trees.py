@@ -57,6 +57,6 @@ def decode(data: bytes, id_: str, where: str) -> tuple[str, Columns[Leaf]]:
 def summary(tree: str, leaves: Mapping[str, Leaf]) -> Summary:
     """Counts and sums over a tree."""
     columns = Columns.of(Leaf, leaves)
-    versions = orjson.dumps(dict(zip(columns.names, columns.column("version"), strict=True)))
+    versions = orjson.dumps(columns.by_name("version"))
     rows = [rows for rows in columns.column("rows") if rows is not None]
     return Summary(tree, bytes_digest(versions), len(leaves), sum(rows) if rows else None, sum(columns.column("size")))

@@ -8,7 +8,6 @@ wrote down that it took it, and nothing that is shown needs it); or broken. What
 are at the remote; they are counted, and are not broken.
 """
 
-import re
 from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -18,7 +17,7 @@ from typing import Any
 
 from mlops_assets.errors import CorruptError, NotStoredError, StoreError, UserError
 from mlops_assets.store.backend import Entry, Written
-from mlops_assets.store.blobs import place_name
+from mlops_assets.store.blobs import BLOB, place_name
 from mlops_assets.store.branches import Protection
 from mlops_assets.store.branching import removed_folder
 from mlops_assets.store.changes import read_change
@@ -50,9 +49,6 @@ KNOWN |= {
     "trees",
 }
 """What may stand at the top of a store."""
-
-BLOB = re.compile(r"(b3-[0-9a-f]{64})\.(parquet|json|bin|skops)|(sha256-[0-9a-f]{64})\.bin")
-"""The names of files of values, attachments and deliveries."""
 
 _THREADS = 4
 

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from mlops_assets.store import Head, Kind, Store
+from mlops_assets.store.transfer import Report
 
 RAW, CLEANED = "shop/raw/visits", "shop/cleaned"
 DAYS = ("2024-01-01", "2024-01-02", "2024-01-03")
@@ -44,7 +45,7 @@ def stocked(place: Path) -> Store:
 
 
 def files(place: Path, *but: str) -> dict[str, bytes]:
-    """Files of a store in a folder but for cache, locks, the note that moves were received, and what ``but`` names."""
+    """Files of a store in a folder but for cache, locks, the note that records came, and what is under ``but``."""
     found = {}
     for folder, _, names in os.walk(place):
         for name in names:
@@ -62,6 +63,11 @@ def contents(store: Store) -> Mapping[str, bytes]:
         for entry in store.backend.entries("")
         if not entry.path.startswith(("cache/", "locks/", "received/", "remotes/", "trees/"))
     }
+
+
+def copied(report: Report) -> dict[str, int]:
+    """How many files of each kind were copied."""
+    return {kind: count.objects for kind, count in report.tally.copied.items()}
 
 
 def sound(store: Store, branch: str = "main") -> dict[tuple[str, str], Head]:

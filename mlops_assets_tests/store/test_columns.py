@@ -37,6 +37,7 @@ def test_it_holds_what_a_dictionary_holds(first: dict[str, int], changes: list[t
     assert list(columns.values()) == [plain[name] for name in sorted(plain)]
     assert list(columns.rows()) == [tuple(plain[name]) for name in sorted(plain)]
     assert list(columns.column("size")) == [plain[name].size for name in sorted(plain)]
+    assert list(columns.by_name("size").items()) == [(name, plain[name].size) for name in sorted(plain)]
     assert {name: columns[name] for name in columns} == plain
     assert len(columns) == len(plain)
     assert bool(columns) == bool(plain)

@@ -156,7 +156,7 @@ class Machine(RuleBasedStateMachine):
         self.remote = Store.open(self.urls[1])
         add_remote(self.store, "origin", self.urls[1])
         self.pair = Pair()
-        self.moments: list[tuple[str, str, dict[Place, Value]]] = []
+        self.moments: list[tuple[str, str, dict[Place, Node]]] = []
         self.graveyard = False
         self.forgotten = False
         self.made: list[tuple[str, str, dict[Place, Node]]] = []
@@ -352,6 +352,19 @@ class Machine(RuleBasedStateMachine):
 
         self.do(Action("checkout", lambda machine: checkout(machine.store, of, name), apply), kill)
 
+    @rule(name=st.sampled_from(BRANCHES), pick=picks, kill=kills)
+    @precondition(lambda self: self.moments)
+    def start_then(self, name: str, pick: int, kill: int | None) -> None:
+        of, moment, nodes = self.moments[pick % len(self.moments)]
+        if name in self.pair.here.branches:
+            self.refused(lambda: create_branch(self.store, name, f"{of}@{moment}"))
+            return
+
+        def apply(pair: Pair) -> None:
+            pair.here.start(name, nodes)
+
+        self.do(Action("branch", lambda machine: create_branch(machine.store, name, f"{of}@{moment}"), apply), kill)
+
     @rule(name=st.sampled_from(BRANCHES), kill=kills)
     def remove(self, name: str, kill: int | None) -> None:
         if name not in self.pair.here.branches:
@@ -437,13 +450,13 @@ class Machine(RuleBasedStateMachine):
     def remember(self, branch: int) -> None:
         name = self.branch_at(branch)
         tick()
-        self.moments.append((name, now(), self.pair.here.branches[name].shown))
+        self.moments.append((name, now(), self.pair.here.frozen(name)))
 
     @rule(branch=picks, pick=picks, kill=kills)
     @precondition(lambda self: self.moments)
     def restore_to_moment(self, branch: int, pick: int, kill: int | None) -> None:
-        of, moment, shown = self.moments[pick % len(self.moments)]
-        self.restore_to(self.branch_at(branch), f"{of}@{moment}", shown, kill)
+        of, moment, nodes = self.moments[pick % len(self.moments)]
+        self.restore_to(self.branch_at(branch), f"{of}@{moment}", Branch(nodes).shown, kill)
 
     @rule(branch=picks, pick=picks, kill=kills)
     @precondition(lambda self: self.pair.here.tags)

@@ -22,9 +22,12 @@ from mlops_assets.store.digest import canonical_json
 from mlops_assets.store.freezing import freeze
 from mlops_assets.store.merging import MergePlan, merge, plan_merge
 from mlops_assets.store.refs import tracked_path
+from mlops_assets.store.remotes import add_remote
 from mlops_assets.store.reverting import revert
-from mlops_assets.store.store import head_path
+from mlops_assets.store.snapshots import tag
+from mlops_assets.store.store import head_path, now
 from mlops_assets.store.tags import Tag, tag_path
+from mlops_assets.store.transfer import push
 from mlops_assets.store.trees import summary
 from mlops_assets_tests.store.test_crash import die_at, in_child
 
@@ -62,6 +65,14 @@ def tagged(store: Store, name: str, branch: str = "main") -> None:
     assets = {asset: summary(tree, store.tree(tree)) for asset, tree in freeze(store, branch).items()}
     when = store.branch(branch).when or "2999-01-01T00:00:00+00:00"
     store.backend.create(tag_path(name), Tag(name, "shop", branch, assets, when=when).encode())
+
+
+def later() -> str:
+    """A moment after which, and before which, nothing happens in the same millisecond."""
+    time.sleep(0.002)
+    moment = now()
+    time.sleep(0.002)
+    return moment
 
 
 def said(plan: MergePlan) -> tuple[list[str], list[str], int]:
@@ -230,6 +241,67 @@ def test_a_tag_is_merged_as_its_branch_was_then(store: Store) -> None:
     assert said(plan_merge(store, "fix", "main")) == (["b"], [], 0)
     remove_branch(store, "fix")
     assert plan_merge(store, "v1.1", "main").up_to_date
+
+
+def test_a_branch_of_a_tag_knows_what_the_tag_knew(store: Store) -> None:
+    """Not what was taken away from the tagged branch since, and nothing of other datasets."""
+    commit(store, "main", a=1, b=1)
+    store.commit("main", "other/notes", "n", "json", 1)
+    create_branch(store, "dev")
+    take_away(store, "main", "a")
+    later()
+    tag(store, "v1", "shop", "main")
+    then = later()
+    take_away(store, "main", "b")
+    store.move("main", "other/notes", "n", None, store.head("main", "other/notes", "n"))
+    later()
+    for name, source in (("checked", "tag:v1"), ("then", f"main@{then}"), ("now", "main")):
+        create_branch(store, name, source)
+    told = {
+        name: {f"{item.asset}[{item.batch}]" for item in plan_merge(store, "dev", name).fast_forwards}
+        for name in ("checked", "then", "now")
+    }
+    assert told == {"checked": {"other/notes[n]"}, "then": set(), "now": set()}
+    assert shown(store, "checked") == shown(store, "then") == {"b": 1}
+    # dev still shows what main has shown before: nothing to take back
+    assert {name: plan_merge(store, "dev", name).conflicts for name in told} == dict.fromkeys(told, ())
+    merge(store, "dev", "checked")
+    store.commit("checked", "other/notes", "n", "json", 2)
+    assert not plan_merge(store, "dev", "checked").conflicts
+    store.commit("dev", "other/notes", "n", "json", 3)
+    assert len(plan_merge(store, "dev", "checked").conflicts) == 1
+    # what main took away after the moment still has to reach who left it before
+    assert said(plan_merge(store, "main", "then")) == (["n", "b"], [], 0)
+    assert said(plan_merge(store, "main", "now")) == ([], [], 0)
+
+
+def test_what_a_branch_shows_again_was_not_seen_by_a_branch_of_an_older_tag(store: Store) -> None:
+    commit(store, "main", a=1)
+    later()
+    tag(store, "v1", "shop", "main")
+    then = later()
+    commit(store, "main", a=2)
+    create_branch(store, "dev")
+    commit(store, "main", a=1)
+    later()
+    for name, source in (("checked", "tag:v1"), ("then", f"main@{then}")):
+        create_branch(store, name, source)
+        assert said(plan_merge(store, "dev", name)) == (["a"], [], 0), name
+    create_branch(store, "now")
+    assert said(plan_merge(store, "dev", "now")) == ([], [], 1)
+
+
+def test_a_remotes_branch_came_of_what_the_branch_here_came_of(tmp_path: Path, store: Store) -> None:
+    commit(store, "main", a=1)
+    create_branch(store, "old")
+    commit(store, "main", a=2)
+    create_branch(store, "dev")
+    add_remote(store, "origin", str(tmp_path / "remote"))
+    push(store, "origin", ["dev"])
+    assert said(plan_merge(store, "dev", "old")) == (["a"], [], 0)
+    assert said(plan_merge(store, "origin/dev", "old")) == (["a"], [], 0)
+    remove_branch(store, "dev")
+    assert said(plan_merge(store, "origin/dev", "old")) == ([], ["a"], 0), "nobody knows that old is older"
 
 
 def test_a_remotes_branch_is_merged_by_its_moves(store: Store) -> None:

@@ -9,6 +9,7 @@ import pytest
 
 from mlops_assets.errors import CorruptError
 from mlops_assets.store import Store
+from mlops_assets.store.cache import keep, kept
 from mlops_assets.store.deliveries import Ledger, entry_path
 from mlops_assets.store.records import manifest_path
 from mlops_assets.store.remembered import PATH, Remembered
@@ -165,6 +166,19 @@ def test_a_damaged_file_is_made_again(store: Store, harm: Callable[[bytes], byte
     path = store.root / PATH
     path.write_bytes(harm(path.read_bytes()))
     assert everything(looked(store)) == expected
+
+
+def test_a_file_of_format_1_is_made_again(store: Store) -> None:
+    expected = everything(looked(store))
+    body = kept(store.backend, PATH)
+    assert body
+    # it said in digits how long the part in JSON is
+    length, rest = int.from_bytes(body[:8]), bytes(body[8:])
+    keep(store.backend, PATH, b"%d\n%b" % (length, rest.replace(b'"format":2', b'"format":1', 1)))
+    assert everything(looked(store)) == expected
+    again = kept(store.backend, PATH)
+    assert again
+    assert b'"format":2' in bytes(again)
 
 
 def test_a_damaged_record_is_named_and_left_out(store: Store) -> None:
