@@ -78,7 +78,11 @@ class Reason:
 
     def to_dict(self) -> dict[str, Any]:
         """Plain JSON."""
-        names = {"input": {"asset": self.name, "partition": self.partition}, "file": {"name": self.name}}
+        names = {
+            "input": {"asset": self.name, "partition": self.partition},
+            "file": {"name": self.name},
+            "purged": {"purge": self.name},
+        }
         found: dict[str, Any] = {"kind": self.kind, **names.get(self.kind, {})}
         if self.kind == "setting":
             found["key"] = self.name

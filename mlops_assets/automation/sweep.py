@@ -109,7 +109,7 @@ def _lines(found: Survey, runs: int, why: Sequence[str]) -> Iterator[str]:
         yield f"{', '.join(f'{states[state]:,} {state}' for state in STATES if states.get(state))}."
         yield from (f"{_name(group)}: {group.first.sentences[0]}" for group in found.groups[:_SHOWN])
         if len(found.groups) > _SHOWN:
-            yield f"And {len(found.groups) - _SHOWN} more reasons (mlops-assets status {found.dataset})."
+            yield f"And {counted(len(found.groups) - _SHOWN, 'more reason')} (mlops-assets status {found.dataset})."
     if runs:
         yield f"Asked for {counted(runs, 'run')}."
     elif found.explanations:

@@ -112,7 +112,9 @@ def _complete(look: _Look, check: Check) -> Verdict:
     whole = "The last record of every file is whole."
     if not cut and not look.facts["final_newline"]:
         whole += " A file without a line end at its end may still lack a piece of its last value."
-    told = " ".join(examples[:1]) + (f" So are {len(cut) - 1} more files." if len(cut) > 1 else "")
+    told = " ".join(examples[:1]) + (
+        f" The same goes for {counted(len(cut) - 1, 'more file')}." if len(cut) > 1 else ""
+    )
     return verdict_of(check, len(cut), len(look.files), told or whole, examples=examples)
 
 

@@ -11,6 +11,7 @@ from mlops_assets.checks.declared import AGREEMENT, BEATS, CALIBRATED, CONVERGED
 from mlops_assets.checks.verdict import Check, Verdict, verdict_of
 from mlops_assets.contract.model import Contract
 from mlops_assets.stages.metrics import METRICS
+from mlops_assets.wording import counted
 
 CALIBRATION = 0.05
 """Mean gap between what was said and what was, beyond chance, above which probabilities are not to be taken at their
@@ -39,7 +40,7 @@ def audit_candidate(contract: Contract, bundle: Mapping[str, Any]) -> list[Verdi
         examples.append("A class has no training row.")
     models = len(bundle["models"])
     named = _listed(f"'{name}'" for name in bundle["models"])
-    good = f"{_models(models)} fitted to {training['rows']:,} rows: {named}."
+    good = f"{counted(models, 'model')} fitted to {training['rows']:,} rows: {named}."
     stuck = training["unconverged"]
     return [
         verdict_of(FITTED, len(examples), models, " ".join(examples) or good, details={"scores": training["scores"]}),
@@ -49,7 +50,7 @@ def audit_candidate(contract: Contract, bundle: Mapping[str, Any]) -> list[Verdi
             models,
             f"Not converged: {_listed(sorted(stuck))}. Raise max_iter in {contract.file}, or scale the features."
             if stuck
-            else f"{_models(models)} converged.",
+            else f"{counted(models, 'model')} converged.",
             details=dict(stuck),
         ),
     ]
@@ -186,11 +187,11 @@ def _groups(report: Mapping[str, Any]) -> Verdict:
         sentence = "The contract names no groups to look at."
     elif named:
         verb = "is" if len(named) == 1 else "are"
-        sentence = f"{len(named)} of {looked} groups {verb} surely treated otherwise than the whole."
+        sentence = f"{len(named)} of {counted(looked, 'group')} {verb} surely treated otherwise than the whole."
     else:
-        sentence = f"None of {looked} groups is surely treated otherwise than the whole."
+        sentence = f"None of {counted(looked, 'group')} is surely treated otherwise than the whole."
     if small:
-        sentence += f" {small} smaller groups have too few rows to say."
+        sentence += f" {counted(small, 'smaller group')} left out: too few rows to say."
     return verdict_of(GROUPS, len(named), looked, sentence, examples=tuple(examples), threshold=0.0)
 
 
@@ -226,10 +227,6 @@ def _number(value: float) -> str:
 
 def _interval(span: Mapping[str, Any]) -> str:
     return "" if span["low"] is None else f" ({_number(span['low'])} to {_number(span['high'])})"
-
-
-def _models(count: int) -> str:
-    return "1 model" if count == 1 else f"{count} models"
 
 
 def _listed(names: Any) -> str:

@@ -50,8 +50,11 @@ def some(items: Sequence[str], most: int = _ITEMS) -> str:
 # --- log -------------------------------------------------------------------------------------------------------------
 
 
-def log_lines(found: Sequence["Logged"], *, grouped: bool) -> Iterator[str]:
-    """A line for each move; moves of one run or change follow each other under a line of their own if ``grouped``."""
+def log_lines(found: Sequence["Logged"], *, grouped: bool, cut: bool = False) -> Iterator[str]:
+    """A line for each move; moves of one run or change follow each other under a line of their own if ``grouped``.
+
+    ``cut``: there may be more before the last one, so that nobody knows how many the last run or change has.
+    """
     for group, members in groupby(found, key=lambda item: item.group if grouped else None):
         items = list(members)
         if group is None or not group[1]:
@@ -61,7 +64,10 @@ def log_lines(found: Sequence["Logged"], *, grouped: bool) -> Iterator[str]:
         first = items[0].move
         what = items[0].verb if group[0] == "change" else "run"
         said = f": {first.message}" if group[0] == "change" and first.message else ""
-        yield f"{what} {group[1]} by {first.who}, {moment(first.when)}, {counted(len(items), 'move')}{said}"
+        moves = counted(len(items), "move")
+        if cut and items[-1] is found[-1]:
+            moves = f"its newest {moves.removeprefix('1 ')}"
+        yield f"{what} {group[1]} by {first.who}, {moment(first.when)}, {moves}{said}"
         for item in items:
             yield f"  {_move_line(item, who=False)}"
 

@@ -84,8 +84,8 @@ def add(commands: "Commands") -> None:
         help="take back a merge, restore or revert, or the newest move of one batch",
         description="Nothing is deleted: the heads move back, and that can be reverted too.",
     )
-    revert.add_argument("what", metavar="WHAT", help="a change's id or the beginning of it, an asset, or ASSET[BATCH]")
-    revert.add_argument("batch", nargs="?", metavar="BATCH", help="the batch, where WHAT is an asset")
+    revert.add_argument("what", metavar="WHAT", help="a change's id or the beginning of it, ASSET[BATCH], or an asset")
+    revert.add_argument("batch", nargs="?", metavar="BATCH", help="the batch, needed where WHAT is an asset")
     revert.add_argument("--on", metavar="BRANCH", help="the branch; the current one when left out")
     revert.add_argument(
         "--only-unmoved", action="store_true", help="leave heads that have moved since instead of refusing"
@@ -265,6 +265,8 @@ def _revert(options: argparse.Namespace, home: Home) -> int:
     store = open_store(home)
     branch = options.on or home.branch
     what = (options.what, options.batch) if options.batch else options.what
+    if what in store.assets(branch):
+        raise UserError(f"A move back is of one batch: say which batch of {what}, as in {what}[BATCH].")
     change = revert(
         store,
         branch,
@@ -299,12 +301,19 @@ def _protect(options: argparse.Namespace, home: Home) -> int:
 
 
 def _unknown_checks(home: Home, names: "Sequence[str]") -> "Iterator[str]":
-    """A sentence for each check that no stage of any dataset here has; a store's versions may bring others."""
+    """A sentence for each check that no stage of any dataset here has; a store's versions may bring others.
+
+    Contracts with mistakes hide what there is, which is said instead: a branch is protected without them.
+    """
     from mlops_assets.assets.graph import Graph
     from mlops_assets.checks.declared import checks
     from mlops_assets.contract.load import load_contracts
 
-    graphs = [Graph(contract) for contract in load_contracts(home.data).values()] if names else []
+    try:
+        graphs = [Graph(contract) for contract in load_contracts(home.data).values()] if names else []
+    except UserError as error:
+        yield f"Whether a dataset has these checks cannot be told. {error.sentences[0]}"
+        return
     known = {check.name for graph in graphs for stage in graph.stages for check in checks(graph.contract, stage)}
     for name in names:
         if known and name not in known:

@@ -151,15 +151,15 @@ def _say_report(report: "Report", seconds: float) -> None:
         _say_problem(problem)
     for purge, paths in sorted(report.purged.items()):
         print(f"Erased by purge {purge}: {counted(len(paths), 'file')}.")
-    for count, sentence in (
-        (report.dropped, "value(s) were dropped by gc; their records are kept."),
-        (report.elsewhere, "file(s) are at a remote only: what they belong to was fetched in part."),
-        (report.unnamed, "file(s) are named by no record: a killed or running writer's, or for gc to take."),
-        (report.unfinished, "move(s) were recorded and not made: by writers that were killed or came too late."),
-        (report.litter["files"], f"file(s) of killed or running writers ({size(report.litter['bytes'])})."),
+    for count, noun, rest in (
+        (report.dropped, "value", "dropped by gc, with the records kept."),
+        (report.elsewhere, "file", "at a remote only, of what was fetched in part."),
+        (report.unnamed, "file", "named by no record: a killed or running writer's, or for gc to take."),
+        (report.unfinished, "move", "recorded and not made, by writers that were killed or came too late."),
+        (report.litter["files"], "file", f"of killed or running writers ({size(report.litter['bytes'])})."),
     ):
         if count:
-            print(f"{count:,} {sentence}")
+            print(f"{counted(count, noun)} {rest}")
     for path in _some(report.unknown):
         print(f"Unknown to the store: {path}")
     for note in report.notes:
@@ -270,7 +270,7 @@ def _say_collection(done: "Collection") -> None:
     for id_ in done.finished:
         print(f"The gc {id_}, which was interrupted, was brought to its end.")
     if done.spared or done.restored:
-        print(f"While it ran, {done.spared + done.restored} file(s) were written or published again, and stay.")
+        print(f"Written or published again while it ran, and kept: {counted(done.spared + done.restored, 'file')}.")
     if done.done:
         print(f"{counted(done.files, 'file')} taken, {size(done.bytes)} free.")
     elif done.files:
@@ -290,6 +290,8 @@ def _purge(options: argparse.Namespace, home: Home) -> int:
         found = purges(store)
         if options.json:
             say_json([item.to_dict() for item in found])
+        elif not found:
+            print(f"No purge was made in {store}.")
         for item in found if not options.json else ():
             state = "done" if item.done else f"not finished: mlops-assets purge --resume {item.id}"
             print(f"{item.id}  {item.when[:10]}  {item.dataset}  {len(item.replaced)} versions  {item.basis} ({state})")
@@ -362,8 +364,8 @@ def _say_purge(done: "Purge") -> None:
     rows = sum(item.rows for item in done.replaced)
     print(
         f"{'' if done.dry else f'Purge {done.id}: '}{counted(rows, 'row')} in "
-        f"{counted(len(done.replaced), 'version')} of {done.dataset} {would or 'were '}erased; each is replaced by a "
-        "version without them."
+        f"{counted(len(done.replaced), 'version')} of {done.dataset} {would}erased; each version is replaced by one "
+        "without them."
     )
     assets: dict[str, list[int]] = {}
     for item in done.replaced:
@@ -371,7 +373,7 @@ def _say_purge(done: "Purge") -> None:
     for asset, counts in sorted(assets.items()):
         print(f"  {asset:<32} {counted(len(counts), 'version')}, {counted(sum(counts), 'row')}")
     total = sum(item.size for item in done.erased)
-    print(f"{len(done.erased):,} file(s) {would or 'were '}deleted, {size(total)}; their content may not come back.")
+    print(f"{counted(len(done.erased), 'file')} {would}deleted, {size(total)}; their content may not come back.")
     _say_list("Heads that moved:", done.moved)
     derived = [
         f"{item.asset}[{item.batch}] {item.version[:15]} ({', '.join([item.kind, *item.shown_by])})"

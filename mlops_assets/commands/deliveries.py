@@ -28,10 +28,12 @@ def add(commands: Commands) -> None:
     parser = commands.add_parser("deliveries", help="what was delivered, in the order in which it came")
     parser.add_argument("dataset")
     parser.add_argument(
-        "--as-of", metavar="WHEN", help="what each file held by then: a delivery's number, or an ISO moment in UTC"
+        "--as-of",
+        metavar="WHEN",
+        help="what each file held by then: a delivery's number, or an ISO moment in UTC (a day is its first moment)",
     )
     parser.add_argument("--to", metavar="FOLDER", type=Path, help="write those files there, as they came")
-    parser.add_argument("--json", action="store_true")
+    parser.add_argument("--json", action="store_true", help="answer for programs")
     parser.set_defaults(command=_deliveries)
 
 
@@ -46,7 +48,9 @@ def _deliveries(options: argparse.Namespace, home: Home) -> int:
         raise UserError(f"Nothing was delivered for {options.dataset!r} yet; there are deliveries for: {known}.")
     if options.as_of is not None:
         moment = int(options.as_of) if re.fullmatch("[0-9]+", options.as_of) else _moment(options.as_of)
-        first = entries[0]
+        first, last = entries[0], entries[-1]
+        if isinstance(moment, int) and moment > last.seq:
+            raise UserError(f"There is no delivery {moment} of {options.dataset}; the last one is {last.seq}.")
         entries = sorted(ledger.as_of(moment).values(), key=lambda entry: entry.seq)
         if not entries and not options.json:
             raise UserError(

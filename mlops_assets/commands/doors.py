@@ -18,7 +18,7 @@ def add(commands: Commands) -> None:
     publish.add_argument("tag")
     publish.add_argument("--asset", action="append", metavar="A", help="only this asset; may be repeated")
     publish.add_argument("--dry-run", action="store_true", help="say what would be done")
-    publish.add_argument("--json", action="store_true")
+    publish.add_argument("--json", action="store_true", help="answer for programs")
     publish.set_defaults(command=_publish)
 
     dvc = commands.add_parser("dvc", help="move over from DVC, or back")
@@ -69,8 +69,8 @@ def _export_dvc(options: argparse.Namespace, home: Home) -> int:
     shown = view(store, options.ref, home.branch)
     done = export_dvc(store, shown, options.target, options.name, remote=options.remote, assets=options.asset)
     print(
-        f"{done.pointer}: {done.files} files of {shown.name}, {size(done.size)}; {done.written} objects written, "
-        f"{done.replaced} replaced, {done.kept} there already."
+        f"{done.pointer}: {counted(done.files, 'file')} of {shown.name}, {size(done.size)}; "
+        f"{counted(done.written, 'object')} written, {done.replaced} replaced, {done.kept} there already."
     )
     print(f"Commit {done.pointer.name} and .gitignore, then: dvc pull {done.pointer.name}")
     return 0

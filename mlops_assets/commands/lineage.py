@@ -177,7 +177,6 @@ def _why_lines(found: "Ancestry", *, everything: bool) -> Iterator[str]:
 
 
 def _warnings(found: "Ancestry", *, everything: bool) -> Iterator[str]:
-
     most = None if everything else _LINES
     told = {
         "last good versions": found.last_good,
@@ -192,7 +191,7 @@ def _warnings(found: "Ancestry", *, everything: bool) -> Iterator[str]:
             yield f"{title} ({len(items):,})"
             yield from (f"  {item}" for item in items[:most])
             if most is not None and len(items) > most:
-                yield f"  and {counted(len(items) - most, 'more')[:-1]} (all of them: --all)"
+                yield f"  and {len(items) - most:,} more (all of them: --all)"
 
 
 def _stage_lines(stages: Sequence["Stage"]) -> Iterator[str]:
@@ -233,13 +232,12 @@ def _file(item: "Delivered") -> tuple[str, ...]:
 
 def _commit(item: Mapping[str, Any], versions: int) -> str:
     name = f"commit {item['commit']}" if item["commit"] else "no commit recorded"
-    told = [f"{item['versions']:,} versions"] if item["versions"] < versions else []
+    told = [counted(item["versions"], "version")] if item["versions"] < versions else []
     told += [f"{item['dirty']:,} with changes that were not committed"] if item["dirty"] else []
     return f"{name} ({', '.join(told)})" if told else name
 
 
 def _span(count: int, first: str | None, last: str | None) -> str:
-
     return f"{counted(count, 'batch')}, {first} to {last}" if count > 1 else f"batch {first}"
 
 
@@ -293,7 +291,6 @@ def _impact_lines(found: "Impact", *, everything: bool) -> Iterator[str]:
 
 
 def _history_lines(found: "Past", branch: str) -> Iterator[str]:
-
     name = found.asset if found.batch is None else f"{found.asset}[{found.batch}]"
     refused = f", {found.refused:,} refused" if found.refused else ""
     yield f"{name}: {counted(found.total, 'version')}{refused}"

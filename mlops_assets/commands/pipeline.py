@@ -89,6 +89,8 @@ def _warn(home: Home) -> None:
 def _asked(options: argparse.Namespace, runner: Any) -> Any:
     from mlops_assets.assets.runs import Asked
 
+    if options.partition and (options.first or options.last):
+        raise UserError("--partition is one batch, --from and --to are a range of them; give one or the other.")
     batches: tuple[str, ...] | None = None
     calendar = runner.plan.calendar
     if options.partition:
@@ -97,6 +99,8 @@ def _asked(options: argparse.Namespace, runner: Any) -> Any:
         for key in (options.first, options.last):
             if key:
                 calendar.check(key)
+        if options.first and options.last and calendar.sort({options.first, options.last})[0] != options.first:
+            raise UserError(f"No batch is between --from {options.first} and --to {options.last}, which is before it.")
         known = runner.plan.batches
         batches = tuple(
             key
@@ -152,9 +156,10 @@ def _summarise(
         for note in dict.fromkeys(summary.notes):
             print(f"Note: {note}")
     if summary.failed:
-        _show_refusals(plan, summary)
+        _show_refusals(home, plan, summary)
     if not summary.outcomes and not summary.failed:
-        print(f"{name}: nothing to do, {summary.current} versions are current ({seconds:.1f} s).")
+        current = f"{counted(summary.current, 'version')} {'is' if summary.current == 1 else 'are'} current"
+        print(f"{name}: nothing to do, {current} ({seconds:.1f} s).")
     else:
         print(
             f"\n{name}: {summary.count('computed')} computed, {summary.count('reused') + summary.current} reused or "
@@ -173,7 +178,7 @@ def _summarise(
         )
 
 
-def _show_refusals(plan: "Plan", summary: "Summary") -> None:
+def _show_refusals(home: Home, plan: "Plan", summary: "Summary") -> None:
     from mlops_assets.assets.publish import evidence, verdicts_of
 
     print("\nRefused:")
@@ -188,18 +193,17 @@ def _show_refusals(plan: "Plan", summary: "Summary") -> None:
             _show_examples(verdicts_of(standing.refusal, evidence(plan.store, standing.refusal)))
     for crash in summary.crashes:
         print(f"- {crash}")
-    for release in _refused_releases(plan, summary):
+    for release in _refused_releases(home, plan, summary):
         print(f"Its report: {release}")
     print("Whatever was published before stays readable. Mend what is named above and run again.")
 
 
-def _refused_releases(plan: "Plan", summary: "Summary") -> "list[Path]":
+def _refused_releases(home: Home, plan: "Plan", summary: "Summary") -> "list[Path]":
     """Reports of evaluations that were refused: they say why better than a sentence can."""
     from mlops_assets.assets.publish import report_path
 
     refused = [(outcome.stage, outcome.batch) for outcome in summary.outcomes if outcome.status == "refused"]
     refused += [(stage, batch) for stage, batch, _ in summary.repeated]
-    home = Home.from_environment()
     paths = [
         report_path(home, plan.graph.contract.name, batch, "report.html", accepted=False)
         for stage, batch in refused
@@ -217,6 +221,8 @@ def _show_examples(verdicts: "Sequence[Verdict]") -> None:
 def _deliver(options: argparse.Namespace, home: Home) -> int:
     import importlib.util
 
+    from mlops_assets.contract.calendar import Calendar
+
     (contract,) = contracts(home, options.dataset)
     landing = contract.folder / "landing"
     if options.if_empty and landing.is_dir() and any(path.is_file() for path in landing.iterdir()):
@@ -225,6 +231,8 @@ def _deliver(options: argparse.Namespace, home: Home) -> int:
         raise UserError(
             f"{contract.file}: no `supplier` is named, so there is nothing to play; put files into {landing}."
         )
+    if options.through:
+        Calendar.of(contract.partitions).check(options.through)
     spec = importlib.util.spec_from_file_location(
         f"mlops_assets_supplier_{contract.name}", contract.folder / contract.supplier
     )
@@ -232,8 +240,14 @@ def _deliver(options: argparse.Namespace, home: Home) -> int:
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
-    paths: list[Path] = module.deliver(landing, options.through)
-    print(f"{contract.name}: {counted(len(paths), 'file')} delivered into {landing}.")
+    try:
+        paths: list[Path] = module.deliver(landing, options.through)
+    except (FileExistsError, ModuleNotFoundError) as trouble:  # what a supplier says when it will not, or cannot
+        raise UserError(f"Nothing was delivered. {trouble}") from trouble
+    if paths:
+        print(f"{contract.name}: {counted(len(paths), 'file')} delivered into {landing}.")
+    else:
+        print(f"{contract.name}: nothing to deliver, all of it lies in {landing} already.")
     return 0
 
 

@@ -95,9 +95,10 @@ def _log(options: argparse.Namespace, home: Home) -> int:
         if options.json:
             say_json([item.to_dict() for item in found])
             return 0
-        for line in log_lines(found, grouped=batch is None):
+        cut = bool(options.limit) and len(found) == options.limit
+        for line in log_lines(found, grouped=batch is None, cut=cut):
             print(line)
-        if options.limit and len(found) == options.limit:
+        if cut:
             print(f"The newest {options.limit}; more with --limit, or --limit 0 for all.")
             return 0
         branch = store.branch(home.branch)

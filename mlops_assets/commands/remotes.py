@@ -290,7 +290,7 @@ def _say(report: "Report", progress: "_Progress", options: argparse.Namespace, w
         if count := report.tally.copied.get(kind):
             print(f"  {count.objects:>7} {word}, {size(count.bytes)}")
     if report.tally.purged:
-        print(f"  {report.tally.purged} file(s) were erased by purges and stay away.")
+        print(f"  {counted(report.tally.purged, 'file')} erased by purges left out.")
     if report.heads:
         print(f"{counted(len(report.heads), 'head')} {'would move' if report.dry else 'moved'}:")
         for move in report.heads[:_SHOWN]:

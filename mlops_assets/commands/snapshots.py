@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
 _SHOWN = 10
 _NO_CONFIGURATION = {"landing", "reference", "__pycache__", "data.lock"}
+_MADE_BY_DBT = {"target", "logs"}
 
 
 def add(commands: Commands) -> None:
@@ -331,7 +332,7 @@ def _export(options: argparse.Namespace, home: Home) -> int:
         return 0
     print(f"{counted(done.count, 'file')}, {size(done.size)}, of {done.view} in {done.target}.")
     if done.removed:
-        print(f"{done.removed} file(s) of the export before are not in view any more and were removed.")
+        print(f"Removed, not being in view any more: {counted(done.removed, 'file')} of the export before.")
     for note in done.notes:
         print(f"Note: {note}")
     return 0
@@ -364,6 +365,8 @@ def _settings(folder: Path) -> "Iterator[Path]":
     for path in folder.iterdir():
         if path.name in _NO_CONFIGURATION or path.name.startswith("."):
             continue
+        if path.name in _MADE_BY_DBT and (folder / "dbt_project.yml").is_file():
+            continue  # what was compiled and when: other files after each start, of the same models
         if path.is_dir():
             yield from _settings(path)
         elif path.is_file():
@@ -395,7 +398,8 @@ def _differing(tag: "Tag") -> "Iterator[str]":
             f"the tag holds {_short(item['tagged'])}."
         )
     if len(tag.differing) > _SHOWN:
-        yield f"... and {len(tag.differing) - _SHOWN} more inputs that differ; all stand in the tag (--json)."
+        more = counted(len(tag.differing) - _SHOWN, "more differing input")
+        yield f"... and {more}; all of them stand in the tag (--json)."
     if tag.differing:
         yield f"Bring it up to date first, if this was not meant: mlops-assets run {tag.dataset}"
 

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from mlops_assets.commands.common import Commands, contracts, open_store, say_json, without_gc
 from mlops_assets.errors import UserError
 from mlops_assets.home import Home
+from mlops_assets.wording import counted
 
 if TYPE_CHECKING:
     from mlops_assets.assets.plan import Plan
@@ -106,7 +107,7 @@ def _lines(found: "Survey") -> Iterator[str]:
         yield "Not taken in"
         yield from _listed(found.strays[:_MOST_GROUPS])
         if len(found.strays) > _MOST_GROUPS:
-            yield f"  - and {len(found.strays) - _MOST_GROUPS:,} more files"
+            yield f"  - and {counted(len(found.strays) - _MOST_GROUPS, 'more file')}"
     if found.unread:
         yield (
             f"Of {found.unread:,} the reasons were not looked at ({found.read:,} records were read): "
@@ -160,7 +161,7 @@ def _for(each: "Above", group: "Group") -> str:
 def _shortened(member: "Explanation", group: "Group | None" = None) -> str:
     """The reasons in a line; ``group`` speaks for many batches, of which ``member`` is one."""
     reasons = [reason.sentence for reason in member.reasons]
-    more = [f"And {len(reasons) - _MOST_REASONS} more reasons."] if len(reasons) > _MOST_REASONS else []
+    more = [f"And {counted(len(reasons) - _MOST_REASONS, 'more reason')}."] if len(reasons) > _MOST_REASONS else []
     above = [] if group and not group.alike else [_standing_on(each, group) for each in member.above]
     return " ".join([*reasons[:_MOST_REASONS], *more, *above])
 

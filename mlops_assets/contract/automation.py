@@ -46,7 +46,7 @@ def read_automation(root: y.Section, contract: Contract) -> Automation:
         freshness=_freshness(section, stages),
         sample=_sample(section, contract),
         verify=section.get("verify", _cron_or_off, default.verify),
-        limit=section.get("limit", _positive, default.limit),
+        limit=section.get("limit", y.positive, default.limit),
         alerts=_alerts(section),
         line=section.line,
     )
@@ -67,7 +67,7 @@ def _arrivals(root: y.Section, sources: Mapping[str, Source]) -> Arrivals:
         return default
     settle = section.get("settle", y.duration, default.settle)
     marker = section.get("marker", y.text, default.marker)
-    attempts = section.get("attempts", _positive, default.attempts)
+    attempts = section.get("attempts", y.positive, default.attempts)
     section.finish()
     if marker is None and settle < _SETTLE:
         section.wrong(
@@ -199,13 +199,6 @@ def _alerts(root: y.Section) -> Alerts:
 
 
 # ---- readers
-
-
-def _positive(node: yaml.Node) -> int:
-    value = y.integer(node)
-    if value < 1:
-        raise y.WrongError((y.line_of(node), f"should be at least 1, not {value}."))
-    return value
 
 
 def _part(node: yaml.Node) -> float:

@@ -4,7 +4,7 @@ What belongs here: reading those sections into values of ``model``. What does no
 (``candidates``), checks of data (``thresholds``), metrics (``vocabulary`` names them, ``stages`` computes them).
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import yaml
@@ -26,10 +26,10 @@ def read_evaluation(root: y.Section, task: Task, table: Cleaned) -> Evaluation:
     read = Evaluation(
         groups=groups,
         threshold=section.get("threshold", _threshold, default.threshold),
-        bootstrap=section.get("bootstrap", _count(1), default.bootstrap),
-        importance_rows=section.get("importance_rows", _count(1), default.importance_rows),
-        importance_repeats=section.get("importance_repeats", _count(1), default.importance_repeats),
-        minimum_group=section.get("minimum_group", _count(1), default.minimum_group),
+        bootstrap=section.get("bootstrap", y.positive, default.bootstrap),
+        importance_rows=section.get("importance_rows", y.positive, default.importance_rows),
+        importance_repeats=section.get("importance_repeats", y.positive, default.importance_repeats),
+        minimum_group=section.get("minimum_group", y.positive, default.minimum_group),
     )
     section.finish()
     if task != "binary" and "threshold" in section:
@@ -89,13 +89,3 @@ def _threshold(node: yaml.Node) -> Any:
         return y.share(node)
     except y.WrongError:
         raise y.WrongError((y.line_of(node), "should be a probability between 0 and 1, or prevalence.")) from None
-
-
-def _count(least: int) -> Callable[[yaml.Node], int]:
-    def read(node: yaml.Node) -> int:
-        value = y.integer(node)
-        if value < least:
-            raise y.WrongError((y.line_of(node), f"should be at least {least}, not {value}."))
-        return value
-
-    return read

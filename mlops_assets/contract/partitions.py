@@ -16,14 +16,7 @@ def read_partitions(root: y.Section) -> Partitions:
     if section is None:
         return Partitions()
     cadence = section.choose(
-        "cadence",
-        (
-            "none",
-            *TIME_CADENCES,
-            "named",
-        ),
-        "none",
-        "one of hourly, daily, weekly, monthly, yearly, named.",
+        "cadence", ("none", *TIME_CADENCES, "named"), "none", "one of hourly, daily, weekly, monthly, yearly, named."
     )
     start, end = section.get("start", y.text, None), section.get("end", y.text, None)
     section.finish()

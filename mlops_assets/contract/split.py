@@ -23,14 +23,7 @@ def read_split(root: y.Section, partitions: Partitions, spine: Source | None, ta
     section = root.section("split", "split")
     if section is None:
         return Split("time") if timed else Split("hash", validation=0.15)
-    by = section.choose(
-        "by",
-        (
-            "time",
-            "hash",
-        ),
-        "time" if timed else "hash",
-    )
+    by = section.choose("by", ("time", "hash"), "time" if timed else "hash")
     group = section.get("group", y.list_of(y.text), ())
     default = Split(by)
     salt = section.get("salt", y.text, default.salt)

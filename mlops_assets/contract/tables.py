@@ -1,7 +1,7 @@
 """The part of a contract that describes tables: sources, their columns and files, and how they are joined.
 
-What belongs here: ``sources``, ``spine`` and ``joins`` of ``dataset.yaml`` as values of ``model``. What does not: what
-is learned from the tables (``cleaned``), or any look at delivered files (``stages``).
+What belongs here: ``sources``, ``spine`` and ``joins`` of ``dataset.yaml`` as values of ``model``. What does not: the
+columns that follow from them (``cleaned``), or any look at delivered files (``stages``).
 """
 
 import re

@@ -1,7 +1,7 @@
 """YAML read as nodes that know their line, each taken as what its place asks for.
 
 What belongs here: finding mistakes of form (syntax, double keys, unknown keys, a word where a number belongs) and
-saying them with a line. What does not: what any key means (``load``).
+saying them with a line. What does not: what any key means (``load``, and the modules that it names).
 
 YAML guesses types (``no`` is false, ``017`` is 15, ``1:30`` is 90, ``2013`` is no text). Nothing here asks for the
 guess: the written text is read as the type that its place wants, so ``values: [Yes, No]`` of a text column are these
@@ -170,6 +170,14 @@ def integer(node: yaml.Node) -> int:
     if not _INTEGER.fullmatch(written):
         raise WrongError((line_of(node), f"should be a whole number, not {written!r}."))
     return int(written)
+
+
+def positive(node: yaml.Node) -> int:
+    """A whole number of at least one."""
+    value = integer(node)
+    if value < 1:
+        raise WrongError((line_of(node), f"should be at least 1, not {value}."))
+    return value
 
 
 def number(node: yaml.Node) -> float:

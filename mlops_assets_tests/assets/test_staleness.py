@@ -83,6 +83,7 @@ def test_rows_that_were_erased(days: Shop) -> None:
     assert found.sentences == (
         f"Rows of it were erased by purge {done.id}; it is made again of what is delivered without them.",
     )
+    assert found.reasons[0].to_dict() == {"kind": "purged", "purge": done.id, "sentence": found.sentences[0]}
     assert explained(days.plan(), "raw/visits", DAYS[1]).state == "current"
 
 

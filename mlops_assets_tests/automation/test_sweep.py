@@ -109,7 +109,7 @@ def test_another_setting_is_found_and_asked_for_in_one_run(works: Clockwork) -> 
     assert found.said == (
         f"12 stale, 12 waiting, 1 current. raw/visits [{days}]: Its setting source.columns.minutes.maximum changed: "
         f"600 -> 601. quarantine, cleaned [{days}]: Its setting columns.visits.minutes.maximum changed: 600 -> 601. "
-        f"splits, features [{days}]: It stands on visits/raw/visits [{DAYS[0]}], which is stale. And 1 more reasons "
+        f"splits, features [{days}]: It stands on visits/raw/visits [{DAYS[0]}], which is stale. And 1 more reason "
         "(mlops-assets status visits). Asked for 1 run."
     )
     assert works.do(found.requests) == [True]

@@ -89,6 +89,9 @@ def test_a_truncated_file_blocks_and_names_the_line(tmp_path: Path) -> None:
     assert found["complete"].examples == (
         "landing/sales_2024-01.csv line 5: the last record is cut off. Deliver the whole file.",
     )
+    made = read(tmp_path, csv_text(*ROWS) + "4,2024-0")
+    twice = verdicts("raw/sales", replace(made, facts={**made.facts, "files": made.facts["files"] * 2}))["complete"]
+    assert twice.sentence == f"{found['complete'].examples[0]} The same goes for 1 more file."
 
 
 @pytest.mark.parametrize(

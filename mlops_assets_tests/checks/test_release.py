@@ -185,6 +185,8 @@ def test_a_group_that_is_treated_otherwise_warns_and_is_named_in_examples_only(t
     assert not found.blocks
     assert found.failed == 1
     assert found.sentence.startswith("1 of 3 groups is surely treated otherwise than the whole.")
+    few = judged("groups", task, {**report(task), "groups": [{**table, "small": {"groups": 1, "rows": 2}}]})
+    assert few.sentence.endswith(" 1 smaller group left out: too few rows to say.")
     assert first["group"] not in found.sentence
     assert all(one.startswith(f"shop {first['group']} ({first['rows']} rows): ") for one in found.examples)
     assert len(found.examples) == len(spans[task])

@@ -295,6 +295,7 @@ WRONG = {
     "branch HEAD": r"A branch cannot be called 'HEAD'",
     "branch origin/x": r"'origin/x' would read as the branch 'x' of the remote 'origin'",
     "branch --delete main": r"main is the current branch \(MLOPS_ASSETS_BRANCH\); work on another one to remove it",
+    "revert shop/cleaned": r"A move back is of one batch: say which batch of shop/cleaned, as in shop/cleaned\[BATCH\]",
     "merge": r"Say what to merge: a branch, a tag, or REMOTE/BRANCH",
     "merge main --into main": r"The branch main cannot be merged into itself",
     "merge --continue": r"Nothing was left open on branch main",
@@ -308,10 +309,13 @@ WRONG = {
     "clone ftp://x {new}": r"ftp:// is no place for a store",
     "deliveries shop --as-of ²": r"'²' is not a moment",
     "deliveries shop --as-of never": r"'never' is not a moment",
+    "deliveries shop --as-of 99": r"There is no delivery 99 of shop; the last one is \d+\.$",
     "run visits --partition größe": r"'größe' is not a day; write it like 2013-03-09",
     "run visits --partition a/b": r"'a/b' is not a day",
     "run visits --partition 2024-02-30": r"'2024-02-30' does not exist in the calendar",
     "run visits --release nope": r"'nope' is not a day",
+    "run visits --from 2024-01-03 --to 2024-01-01": r"No batch is between --from 2024-01-03 and --to 2024-01-01, which",
+    "run visits --partition 2024-01-01 --to 2024-01-02": r"--partition is one batch, --from and --to are a range",
     "run visits --select nope": r"visits has no stage 'nope'; it has: raw/visits",
 }
 

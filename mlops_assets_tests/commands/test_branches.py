@@ -157,6 +157,18 @@ def test_a_check_that_no_dataset_has_is_told_of(
     assert told.endswith("is called 'uniq_key'; near is: unique_key. It is asked for all the same.")
 
 
+def test_mistakes_of_a_contract_keep_no_branch_from_being_protected(
+    run: Run, home: Home, store: Store, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = write_contract(home.data) / "dataset.yaml"
+    file.write_text(file.read_text().replace("task: binary", "task: binari"))
+    commit(store, "main", a=1)
+    assert run("protect", "main", "--check", "volume") == 0
+    said = capsys.readouterr()
+    assert said.out == "The branch main moves by merges only, and only when volume passed.\n"
+    assert said.err.startswith(f"Whether a dataset has these checks cannot be told. {file}:")
+
+
 def test_what_was_left_open_is_finished_or_given_up(
     run: Run, store: Store, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

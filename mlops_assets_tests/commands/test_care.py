@@ -89,7 +89,7 @@ def test_verify_says_all_that_is_no_damage(run: Run, store: Store, capsys: pytes
     assert run("verify") == 0
     out = capsys.readouterr().out
     assert "Unknown to the store: mine.txt" in out
-    assert "1 file(s) are named by no record" in out
+    assert "1 file named by no record" in out
 
 
 def test_repair_from_a_remote(run: Run, store: Store, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -172,12 +172,14 @@ def test_purge(run: Run, home: Home, store: Store, capsys: pytest.CaptureFixture
     commit(store, "shop/features", BATCH, pa.table({"x": [0.5, 1.5]}), cleaned)
     words = ["purge", "shop", "--where", "person=2", "--basis", "request 17"]
     before = contents(store)
+    assert run("purge", "--list") == 0
+    assert capsys.readouterr().out == f"No purge was made in {store}.\n"
     assert run(*words) == 0
     out = capsys.readouterr().out
     assert contents(store) == before
     assert out.startswith("3 rows in 3 versions of shop would be erased")
     assert f"  {CLEANED}" in out
-    assert "5 file(s) would be deleted" in out
+    assert "5 files would be deleted" in out
     assert f"{MODEL}[{BATCH}] b3:" in out
     assert "(json, branch main, tag v1)" in out
     assert f"landing/visits_{BATCH}.csv" in out
@@ -186,7 +188,7 @@ def test_purge(run: Run, home: Home, store: Store, capsys: pytest.CaptureFixture
     assert run(*words, "--yes") == 0
     out = capsys.readouterr().out
     (done,) = purges(store)
-    assert out.startswith(f"Purge {done.id}: 3 rows in 3 versions of shop were erased")
+    assert out.startswith(f"Purge {done.id}: 3 rows in 3 versions of shop erased; each")
     assert f"  - {CLEANED}[{BATCH}] on branch main" in out
     assert value(store, "main", "shop/features", BATCH)["x"].to_pylist() == [0.5]
     assert run("verify") == 0

@@ -105,6 +105,11 @@ def test_why_warns_of_what_needs_a_look(store: Store, ask: Ask) -> None:
     store.commit("main", MODEL, "other", "bytes", b"m", sentences=(note,))
     said = ask("why", f"{MODEL}[other]").splitlines()
     assert said[said.index("last good versions (1)") + 1] == f"  {note}"
+    notes = tuple(note.replace("2024-01", f"2024-01-{day:02}") for day in range(1, 22))
+    store.commit("main", MODEL, "other", "bytes", b"n", sentences=notes)
+    said = ask("why", f"{MODEL}[other]").splitlines()
+    assert said[said.index("last good versions (21)") + 21] == "  and 1 more (all of them: --all)"
+    assert notes[-1] in ask("why", f"{MODEL}[other]", "--all")
 
 
 def test_impact_names_models_reports_and_tags(store: Store, ask: Ask) -> None:

@@ -98,6 +98,13 @@ def short(store: Store, asset: str, batch: str) -> str:
     return head.version[:13]
 
 
+def test_log_knows_not_how_many_moves_a_run_made_that_it_cut_off(store: Store, ask: Ask) -> None:
+    for day in ("2024-01-03", "2024-01-04", "2024-01-05"):
+        store.commit("main", RAW, day, "table", ROWS, run_id="run-3")
+    said = [ask("log", "--limit", limit).splitlines()[0].rpartition(", ")[2] for limit in ("1", "2", "4")]
+    assert said == ["its newest move", "its newest 2 moves", "3 moves"]
+
+
 def test_log_of_an_asset_or_batch(store: Store, ask: Ask) -> None:
     change(store)
     said = ask("log", f"{CLEANED}[2024-01-01]").splitlines()

@@ -86,16 +86,25 @@ def git(root: Path, *words: str, code: int = 0) -> str:
 
 def test_tag_writes_the_lock_and_says_what_is_next(place: Place) -> None:
     (place.root / "run.json").write_text('{"seed": 7}')
+    dbt = place.lock.parent / "dbt"
+    for name in ("dbt_project.yml", "models/target/cleaned.sql", "target/manifest.json", "logs/dbt.log"):
+        (dbt / name).parent.mkdir(parents=True, exist_ok=True)
+        (dbt / name).write_text("as it is now")
     said = place.call("tag", "v1", "flights", "-m", "first month", "--configuration", "run.json")
     assert said.splitlines()[0] == "Tag v1: 1 asset of flights in 2 batches, 2 B, from branch main."
     assert "It belongs to no git commit: the project was not in git." in said
     assert f"git add {place.lock} && git commit -m 'first month'" in said
     assert read_lock(place.lock).tag == "v1"
     (tag,) = place.answer("tags")
-    assert sorted(tag["configuration"]["files"]) == ["dataset.yaml"]
+    assert sorted(tag["configuration"]["files"]) == [
+        "dataset.yaml",
+        "dbt/dbt_project.yml",
+        "dbt/models/target/cleaned.sql",
+    ]
     assert tag["configuration"]["given"] == {"seed": 7}
     assert len(tag["environment"]) == 32
     before = place.lock.read_bytes()
+    (dbt / "target" / "manifest.json").write_text("compiled again")
     said = place.call("tag", "v1", "flights", "-m", "first month", "--configuration", "run.json")
     assert said.startswith("The tag v1 exists since 20")
     assert "with exactly this state; nothing was written anew." in said
