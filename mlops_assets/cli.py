@@ -78,23 +78,41 @@ def main(arguments: Sequence[str] | None = None) -> int:
             home = replace(home, branch=options.current_branch)
         home.apply()
         remember_in(home.cache)
-        return command(options, home)
+        return _sent(command(options, home))
     except UserError as error:
         for sentence in error.sentences:
             print(sentence, file=sys.stderr)
         return 1
     except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        _forget_output()
         return 1
     except OSError as error:
         # what the store writes and reads has sentences of its own; this is about files that people named
         if error.errno not in _REFUSED:
             raise
-        print(f"{error.filename or 'A file'}: {error.strerror}. Mend that, and run it again.", file=sys.stderr)
+        where = error.filename or "The output, or a file that was to be written"
+        print(f"{where}: {error.strerror}. Mend that, and run it again.", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
         print("Stopped. What was published stands; run again to go on.", file=sys.stderr)
         return 130
+
+
+def _sent(code: int) -> int:
+    """Send what is still held back, and pass the exit code on: later nobody would hear of a full disk."""
+    try:
+        sys.stdout.flush()
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        _forget_output()
+        raise OSError(error.errno, error.strerror, "The output") from None
+    return code
+
+
+def _forget_output() -> None:
+    """Let nothing be tried again that the output does not take."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _refuse_empty(parser: argparse.ArgumentParser, words: Sequence[str]) -> None:

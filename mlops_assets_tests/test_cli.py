@@ -156,15 +156,30 @@ def test_the_supplier_is_played(tmp_path: Path) -> None:
     assert shop.called("deliver", "visits").text.startswith("visits: 3 files")
 
 
-def test_a_closed_pipe_is_no_traceback(built: Shop) -> None:
+def written_to(built: Shop, command: str, to: str) -> tuple[int, str]:
+    """Exit code of a command whose output goes to something, and what it says of that."""
     done = subprocess.run(
-        ["sh", "-c", f"{sys.executable} -m mlops_assets.cli status | true"],
-        env=built.environment,
+        ["bash", "-c", f"set -o pipefail; {sys.executable} {command} {to}"],
+        env={name: value for name, value in built.environment.items() if name != "PYTHONUNBUFFERED"},
         capture_output=True,
         text=True,
         check=False,
     )
-    assert "Traceback" not in done.stderr
+    return done.returncode, done.stderr
+
+
+@pytest.mark.parametrize("command", ["status", "branches", "log --json"])
+def test_a_closed_pipe_is_nothing_to_speak_of(built: Shop, command: str) -> None:
+    assert written_to(built, f"-m mlops_assets.cli {command}", "| (exec 0<&-; sleep 4)") == (1, "")
+
+
+@pytest.mark.parametrize("command", ["status", "branches", "log --json"])
+def test_what_a_full_disk_does_not_take_is_told(built: Shop, command: str) -> None:
+    said = "{}: No space left on device. Mend that, and run it again.\n"
+    held_back, at_once = said.format("The output"), said.format("The output, or a file that was to be written")
+    assert written_to(built, f"-u -m mlops_assets.cli {command}", "> /dev/full") == (1, at_once)
+    # what is long goes out before the end
+    assert written_to(built, f"-m mlops_assets.cli {command}", "> /dev/full") in {(1, held_back), (1, at_once)}
 
 
 def test_another_branch_has_heads_of_its_own(tmp_path: Path) -> None:

@@ -219,10 +219,7 @@ def _merge(options: argparse.Namespace, home: Home) -> int:
         if done.change is None:
             print(f"{into} has all of {done.plan.source}: nothing to do.")
         else:
-            print(
-                f"Merged {done.plan.source} into {into}: {counted(done.change.moved, 'head')} moved. "
-                f"Take it back with: mlops-assets revert {done.change.id}"
-            )
+            print(_merged(done.plan, done.change))
         _show_skipped(done.resumed, done.change)
     return int(any(change and change.skipped for change in (done.resumed, done.change)))
 
@@ -350,6 +347,17 @@ def _of_change(change: "Change | None") -> dict[str, Any] | None:
     }
 
 
+def _merged(plan: "MergePlan", change: "Change") -> str:
+    """What a merge did; heads that keep what they show, and have now seen the other history, are said apart."""
+    skipped = {(item.asset, item.batch) for item in change.skipped}
+    joined = sum((item.asset, item.batch) not in skipped for item in plan.joined)
+    said = f"{counted(change.moved - joined, 'head')} moved"
+    if joined:
+        said += f"; {counted(joined, 'head')} stayed, and both histories were joined"
+    back = f" Take it back with: mlops-assets revert {change.id}" if change.moved > joined else ""
+    return f"Merged {plan.source} into {plan.into}: {said}.{back}"
+
+
 def _show_plan(plan: "MergePlan") -> None:
     if plan.up_to_date:
         print(f"{plan.into} has all of {plan.source}: nothing to do.")
@@ -358,6 +366,8 @@ def _show_plan(plan: "MergePlan") -> None:
         f"{plan.source} into {plan.into}: {len(plan.fast_forwards)} would move, {len(plan.conflicts)} changed on both "
         f"sides, {plan.kept} stay as they are."
     )
+    if plan.joined:
+        print(f"{counted(len(plan.joined), 'head')} would stay, and both histories be joined.")
     _show("moves", plan.fast_forwards)
     _show("conflict", plan.conflicts)
 

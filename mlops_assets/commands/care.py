@@ -155,7 +155,11 @@ def _say_report(report: "Report", seconds: float) -> None:
         (report.dropped, "value", "dropped by gc, with the records kept."),
         (report.elsewhere, "file", "at a remote only, of what was fetched in part."),
         (report.unnamed, "file", "named by no record: a killed or running writer's, or for gc to take."),
-        (report.unfinished, "move", "recorded and not made, by writers that were killed or came too late."),
+        (
+            report.unfinished,
+            "move",
+            "that no head here came by: of a copy, or of writers that were killed or came too late.",
+        ),
         (report.litter["files"], "file", f"of killed or running writers ({size(report.litter['bytes'])})."),
     ):
         if count:

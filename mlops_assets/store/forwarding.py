@@ -20,6 +20,7 @@ from mlops_assets.store.copying import SHOWN, Copier, Place, Trail, Want
 from mlops_assets.store.heads import Head, Leaf
 from mlops_assets.store.names import asset_path, segment, text
 from mlops_assets.store.store import Store, branch_path, head_path, move_path, protection_path
+from mlops_assets.wording import counted
 
 if TYPE_CHECKING:
     from mlops_assets.store.transfer import Report
@@ -249,7 +250,8 @@ def sort_out(
 
 def _parted(report: "Report", branch: str, places: Collection[Place]) -> str:
     remote = report.remote
-    where = f"{len(places)} head(s) of the branch {branch} moved both here and at {remote}: {named(sorted(places))}."
+    heads = f"{counted(len(places), 'head')} of the branch {branch}"
+    where = f"{heads} moved both here and at {remote}: {named(sorted(places))}."
     if report.verb == "push":
         return (
             f"{where} Nothing was moved. Bring both together with: mlops-assets fetch {remote.name} && mlops-assets "
@@ -302,7 +304,7 @@ def point(copier: Copier, sending: Sending, report: "Report", relation: Compare)
     if late:
         raise ConflictError(
             f"{named(late)} of the branch {name} in {target} moved meanwhile, to what does not stand on what was to "
-            f"be shown; {len(report.heads)} other head(s) were moved. Run this again to see how both can be brought "
+            f"be shown; of the others {len(report.heads)} were moved. Run this again to see how both can be brought "
             "together."
         )
     if sending.protection is not None:

@@ -16,6 +16,9 @@ changed                 changed                 a conflict, unless one side went
                                                 that side has seen the other, and wins
 ======================  ======================  ======================================================================
 
+Of a branch and the remote's branch of the same name, histories that parted are joined by a recorded move also where
+nothing changes: only then can one of the two be moved to where the other is.
+
 Where it is not known what they had in common, they differ by a conflict: a remote's branch that is not here may have
 been started from anything.
 """
@@ -89,7 +92,8 @@ class Difference:
 class MergePlan:
     """What a merge of ``source`` into the branch ``into`` would do; nothing was changed yet.
 
-    ``kept`` counts the batches that were looked at and in which the target is ahead.
+    ``kept`` counts the batches that were looked at and in which the target is ahead. In those that are ``joined`` the
+    target keeps what it shows, and records that it has seen the other history of the same branch.
     """
 
     source: str
@@ -97,11 +101,12 @@ class MergePlan:
     fast_forwards: tuple[Difference, ...]
     conflicts: tuple[Difference, ...]
     kept: int
+    joined: tuple[Difference, ...] = ()
 
     @property
     def up_to_date(self) -> bool:
         """Whether there is nothing to do."""
-        return not self.fast_forwards and not self.conflicts
+        return not self.fast_forwards and not self.conflicts and not self.joined
 
     def to_dict(self) -> dict[str, Any]:
         """Plain JSON."""
@@ -112,6 +117,7 @@ class MergePlan:
             "fast_forwards": [item.to_dict() for item in self.fast_forwards],
             "conflicts": [item.to_dict() for item in self.conflicts],
             "kept": self.kept,
+            "joined": [item.to_dict() for item in self.joined],
         }
 
 
@@ -175,6 +181,10 @@ def merge(  # noqa: PLR0917 - message and who come last everywhere
     for item in plan.conflicts:
         leaf = item.theirs if prefer == "theirs" else _leaf(store, item.ours)
         steps.append(Step.of(item.asset, item.batch, item.ours, leaf, record=prefer == "ours", **item.origin))
+    steps += [
+        Step.of(item.asset, item.batch, item.ours, _leaf(store, item.ours), record=True, **item.origin)
+        for item in plan.joined
+    ]
     if not steps:
         return Merged(plan, None, resumed)
     protection = store.protection(into)
@@ -337,7 +347,31 @@ def _plan(
             kept += 1
         else:
             (fast if verdict == "fast" else conflicts).append(difference)
-    return MergePlan(source.view.name, into, tuple(fast), tuple(conflicts), kept)
+    moving = {(item.asset, item.batch) for item in (*fast, *conflicts)}
+    joined = tuple(
+        item for item in _parted(store, source, into, assets, batches) if (item.asset, item.batch) not in moving
+    )
+    return MergePlan(source.view.name, into, tuple(fast), tuple(conflicts), kept, joined)
+
+
+def _parted(
+    store: Store, source: _Source, into: str, assets: Collection[str] | None, batches: Collection[str] | None
+) -> Iterator[Difference]:
+    """The batches of a remote's branch of the same name in which neither's moves stand on the other's."""
+    if not isinstance(source, _RemoteSource) or source.branch != into:
+        return
+    for asset, moves in sorted(source.moves.items()):
+        if assets is not None and asset not in assets:
+            continue
+        theirs = source.shown(asset, batches)
+        for batch, ours in sorted(_own(store, into, asset, batches).items()):
+            move = moves.get(batch, ours.move)
+            if move != ours.move:
+                history, here, there = History(store, asset, batch), Position(into, ours.move), Position(into, move)
+                if not stands_on(history, here, there) and not stands_on(history, there, here):
+                    shown = ours if ours.manifest else None
+                    origin = {"branch": into, "move": move}
+                    yield Difference(asset, batch, shown, _leaf(store, theirs.get(batch)), None, origin)
 
 
 def _candidates(

@@ -88,9 +88,9 @@ class Report:
 
     ``checked`` counts files by kind, ``bytes`` are those that were read in full. ``purged`` maps purges to the paths
     that they erased and that something still names. ``dropped`` counts values that gc took, ``elsewhere`` those that
-    are at a remote, ``unnamed`` files that no record names, ``unfinished`` moves that a crash left. ``unknown`` are
-    files that no store writes, ``litter`` what killed writers left, ``aside`` what stands in ``trash``. ``notes`` are
-    sentences about what is no damage.
+    are at a remote, ``unnamed`` files that no record names, ``unfinished`` moves that a crash left, or another copy
+    made. ``unknown`` are files that no store writes, ``litter`` what killed writers left, ``aside`` what stands in
+    ``trash``. ``notes`` are sentences about what is no damage.
     """
 
     store: str

@@ -17,9 +17,10 @@ from mlops_assets.errors import ConflictError, RefusedError
 from mlops_assets.store import Store
 from mlops_assets.store.branching import create_branch, protect
 from mlops_assets.store.changes import abandon, apply, open_changes
-from mlops_assets.store.merging import merge, revert
+from mlops_assets.store.merging import merge, plan_merge, revert
 from mlops_assets.store.refs import view
-from mlops_assets.store.transfer import clone, pull, push
+from mlops_assets.store.transfer import clone, fetch, pull, push
+from mlops_assets.store.verify import verify
 from mlops_assets_tests.store.copies import CLEANED, DAYS, RAW, commit, contents, copied, sound, stocked
 from mlops_assets_tests.store.test_crash import in_child
 
@@ -43,7 +44,7 @@ def test_parted_heads_are_refused_until_they_are_merged(twins: tuple[Store, Stor
     before = {store: (contents(store), contents(Store.open(folder))) for store in (two,)}
     with pytest.raises(
         ConflictError,
-        match=r"1 head\(s\) of the branch main moved both here and at origin \(.*\): shop/cleaned\[2024-01-01\]. "
+        match=r"1 head of the branch main moved both here and at origin \(.*\): shop/cleaned\[2024-01-01\]. "
         r"Nothing was moved. Bring both together with: mlops-assets fetch origin && mlops-assets merge origin/main",
     ):
         push(two, "origin", ["main"])
@@ -79,7 +80,7 @@ def test_ten_of_many_are_named(twins: tuple[Store, Store]) -> None:
         for number in range(12):
             commit(store, "shop/many", f"{number:02}", store is one)
     push(one, "origin", ["main"])
-    with pytest.raises(ConflictError, match=r"12 head\(s\) .* shop/many\[00\], .*shop/many\[09\] and 2 more\. "):
+    with pytest.raises(ConflictError, match=r"12 heads .* shop/many\[00\], .*shop/many\[09\] and 2 more\. "):
         push(two, "origin", ["main"])
 
 
@@ -258,7 +259,82 @@ def test_a_local_writer_who_is_faster_than_a_pull(twins: tuple[Store, Store]) ->
             return
         commit(two, CLEANED, FIRST, "ours")
 
-    with pytest.raises(ConflictError, match=r"1 head\(s\) of the branch main moved both here and at origin"):
+    with pytest.raises(ConflictError, match=r"1 head of the branch main moved both here and at origin"):
         pull(two, "origin", ["main"], progress=meanwhile)
     assert sound_values(two)[FIRST] == "ours"
     assert sound_values(two)[DAYS[1]] == {"of": DAYS[1]}, "nothing moved"
+
+
+def parted(one: Store, two: Store, name: str) -> None:
+    """Let both copies come to the same, or to what the other was at, each in its own way."""
+    if name == "both take it away":
+        for store in (one, two):
+            store.move("main", CLEANED, FIRST, None, store.head("main", CLEANED, FIRST))
+    elif name == "both make the same":
+        for store in (one, two):
+            commit(store, CLEANED, FIRST, "same")
+    elif name == "one goes on from the same":
+        for store in (one, two):
+            commit(store, CLEANED, FIRST, "same")
+        commit(two, CLEANED, FIRST, "more")
+    else:
+        first = one.head("main", CLEANED, FIRST)
+        assert first is not None
+        commit(one, CLEANED, FIRST, "other")
+        one.move("main", CLEANED, FIRST, first.leaf, one.head("main", CLEANED, FIRST))
+        if name == "one goes and comes back, the other goes on":
+            commit(two, CLEANED, FIRST, "two")
+        else:
+            commit(two, CLEANED, FIRST, "two")
+            two.move("main", CLEANED, FIRST, first.leaf, two.head("main", CLEANED, FIRST))
+
+
+@pytest.mark.parametrize(
+    "how",
+    [
+        "both take it away",
+        "both make the same",
+        "one goes on from the same",
+        "one goes and comes back, the other goes on",
+        "both go and come back",
+    ],
+)
+def test_histories_that_came_to_the_same_are_joined_by_a_merge(twins: tuple[Store, Store], how: str) -> None:
+    """Nothing changes, and yet a merge has something to record: else neither a pull nor a push would ever be taken."""
+    one, two = twins
+    parted(one, two, how)
+    push(one, "origin", ["main"])
+    for refused in (push, pull):
+        with pytest.raises(ConflictError, match="1 head of the branch main moved both here and at origin"):
+            refused(two, "origin", ["main"])
+    before = sound_values(two)
+    plan = plan_merge(two, "origin/main", "main")
+    assert not plan.up_to_date
+    assert [item.batch for item in plan.joined] == [FIRST]
+    done = merge(two, "origin/main", "main")
+    assert done.change is not None
+    assert (done.change.moved, done.plan.fast_forwards, done.plan.conflicts) == (1, (), ())
+    assert plan_merge(two, "origin/main", "main").up_to_date
+    assert sound_values(two) == before
+    push(two, "origin", ["main"])
+    pull(one, "origin", ["main"])
+    assert sound_values(one) == before
+    for store in twins:
+        assert not pull(store, "origin", ["main"]).heads
+        assert not push(store, "origin", ["main"]).heads
+        assert plan_merge(store, "origin/main", "main").up_to_date
+        assert not verify(store).problems
+
+
+def test_only_the_branch_itself_is_joined(twins: tuple[Store, Store]) -> None:
+    one, two = twins
+    create_branch(two, "dev")
+    for store in twins:
+        commit(store, CLEANED, FIRST, "same")
+    push(one, "origin", ["main"])
+    fetch(two, "origin", ["main"])
+    two.move("dev", CLEANED, FIRST, two.leaves("main", CLEANED)[FIRST], two.head("dev", CLEANED, FIRST))
+    assert plan_merge(two, "origin/main", "dev").up_to_date, "dev is sent nowhere that main is"
+    assert plan_merge(two, "origin/main", "main", batches=[DAYS[1]]).up_to_date
+    assert plan_merge(two, "origin/main", "main", assets=[RAW]).up_to_date
+    assert len(plan_merge(two, "origin/main", "main", assets=[CLEANED], batches=[FIRST]).joined) == 1

@@ -389,6 +389,12 @@ class Machine(RuleBasedStateMachine):
     def merge_from(self, ref: str, source: Branch, into: str, prefer: Side | None, kill: int | None) -> None:
         plan = plan_merge(self.store, ref, into)
         judge(plan, source, self.pair.here.branches[into], forgotten=self.forgotten)
+        if ref == f"remote:origin/{into}":
+            assert {(item.asset, item.batch) for item in plan.joined} == parted(
+                plan, source, self.pair.here.branches[into]
+            )
+        else:
+            assert not plan.joined
         if plan.conflicts and prefer is None:
             Machine.counts.conflicts += 1
             self.refused(lambda: merge(self.store, ref, into), ConflictError)
@@ -405,6 +411,9 @@ class Machine(RuleBasedStateMachine):
                 place = (item.asset, item.batch)
                 value = (source if prefer == "theirs" else target).node(place).value
                 moved[place] = target.move(place, value, source.node(place))
+            for item in plan.joined:
+                place = (item.asset, item.batch)
+                moved[place] = target.move(place, target.node(place).value, source.node(place))
 
         needs = source.shown
         result = self.do(
@@ -657,6 +666,16 @@ def judge(plan: MergePlan, source: Branch, target: Branch, *, forgotten: bool) -
             assert said[place] in allowed, (place, said[place], allowed)
         else:
             assert allowed & {"same", "kept"}, (place, allowed)
+
+
+def parted(plan: MergePlan, source: Branch, target: Branch) -> set[Place]:
+    """Where a merge changes nothing and has to say that it was made: neither side's own moves know of the other's."""
+    moving = {(item.asset, item.batch) for item in (*plan.fast_forwards, *plan.conflicts)}
+    return {
+        place
+        for place in {*source.own} & {*target.own}
+        if source.own[place] not in target.own[place].ancestors and target.own[place] not in source.own[place].ancestors
+    } - moving
 
 
 def may_go(source: Branch, target: Branch | None) -> bool:
