@@ -126,6 +126,18 @@ def test_an_earlier_release_when_asked_for(shop: Shop) -> None:
     assert f"Report: {shop.home.reports / 'visits' / DAYS[2] / 'report.html'}" in done.text.splitlines()
 
 
+def test_the_report_of_what_another_branch_made(shop: Shop) -> None:
+    """Nothing is made again on the branch, and what it shows has a report there all the same."""
+    assert shop.called("branch", "dev").code == 0
+    branch = Shop.in_folder(shop.home.root.parent, "dev")
+    report = branch.home.reports / "visits" / NEWEST / "report.html"
+    assert report != shop.home.reports / "visits" / NEWEST / "report.html"
+    done = branch.called("run", "visits")
+    assert "nothing to do" in done.text
+    assert f"Report: {report}" in done.text.splitlines()
+    assert report.read_bytes() == (shop.home.reports / "visits" / NEWEST / "report.html").read_bytes()
+
+
 def test_the_exports_work_in_a_shell(tmp_path: Path) -> None:
     shop = Shop.in_folder(tmp_path / "a folder's")
     shop.home.data.mkdir(parents=True)

@@ -37,7 +37,8 @@ def deliver(landing: Path, through: str | None = None, *, overwrite: bool = Fals
     changed = sorted(path.name for path in new if path.exists())
     if changed and not overwrite:
         raise FileExistsError(
-            f"{landing} has other content in {', '.join(changed)}; move the files away, or deliver with overwrite=True."
+            f"{landing} has other content in {', '.join(changed)}; move {'it' if len(changed) == 1 else 'them'} away "
+            "and deliver again (in Python, overwrite=True writes over what is there)."
         )
     for path, content in new.items():
         _write(path, content)

@@ -264,7 +264,7 @@ class Session:
         self.store.record(manifest)
         self._bench.remember(manifest)
         self.plan.judged(stage.name, manifest.batch)
-        self._show(manifest)
+        lay_files(self.home, self.store, manifest)
         if not manifest.accepted:
             return self._refused(
                 Outcome(stage.name, manifest.batch, "refused", manifest, verdicts, manifest.sentences, preview=preview)
@@ -286,16 +286,6 @@ class Session:
             head = found
         self.plan.moved(stage.name, head)
         return self._told(stage, replace(outcome, previous=expected.version if expected else None))
-
-    def _show(self, manifest: Manifest) -> None:
-        """Lay files for people where people look; they can be made again from the store."""
-        for name, blob in manifest.attachments.items():
-            if name != EVIDENCE:
-                path = report_path(
-                    self.home, self.graph.contract.name, manifest.batch, name, accepted=manifest.accepted
-                )
-                path.parent.mkdir(parents=True, exist_ok=True)
-                path.write_bytes(self.store.bytes(blob))
 
     def _told(self, stage: Stage, outcome: Outcome) -> Outcome:
         """Say which inputs are last good versions because newer ones were refused, and show what a report says.
@@ -336,6 +326,19 @@ def evidence(store: Store, manifest: Manifest) -> dict[str, list[str]]:
     """The examples of failing rows by check, from the blob that a purge can reach."""
     blob = manifest.attachments.get(EVIDENCE)
     return {} if blob is None else dict(json.loads(store.bytes(blob)))
+
+
+def lay_files(home: Home, store: Store, manifest: Manifest) -> None:
+    """Lay a version's files for people where people look; they can be made again from the store.
+
+    Raises ``CorruptError``, ``PurgedError`` or ``NotStoredError`` for what the store no longer has.
+    """
+    dataset = manifest.asset.partition("/")[0]
+    for name, blob in manifest.attachments.items():
+        if name != EVIDENCE:
+            path = report_path(home, dataset, manifest.batch, name, accepted=manifest.accepted)
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_bytes(store.bytes(blob))
 
 
 def report_path(home: Home, dataset: str, release: str, name: str, *, accepted: bool = True) -> Path:

@@ -28,6 +28,22 @@ if TYPE_CHECKING:
 _SHOWN = 20
 _STANDING = 6
 
+_NOUNS = {
+    "tombstones": "purge mark",
+    "purges": "purge record",
+    "heads": "head",
+    "trees": "tree",
+    "tags": "tag",
+    "branches": "branch",
+    "manifests": "manifest",
+    "changes": "change record",
+    "moves": "move record",
+    "deliveries": "delivery record",
+    "values": "value",
+    "files": "file",
+    "published": "published table",
+}
+
 # Stages of every dataset whose rows stand in the order of the rows of ``cleaned``, without its key.
 _ALIGNED = ("splits", "features", "online")
 _CLEANED = "cleaned"
@@ -144,7 +160,7 @@ def _verify(options: argparse.Namespace, home: Home) -> int:
 
 
 def _say_report(report: "Report", seconds: float) -> None:
-    counts = ", ".join(f"{count:,} {what}" for what, count in report.checked.items() if count) or "nothing"
+    counts = ", ".join(counted(count, _NOUNS[what]) for what, count in report.checked.items() if count) or "nothing"
     read = f", {size(report.bytes)} read" if report.bytes else ""
     print(f"{report.store}: {counts}{read} ({seconds:.1f} s).")
     for problem in report.problems:

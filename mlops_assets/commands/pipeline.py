@@ -12,7 +12,7 @@ import time
 from typing import TYPE_CHECKING, Any
 
 from mlops_assets.commands.common import Commands, contracts, open_store
-from mlops_assets.errors import UserError
+from mlops_assets.errors import StoreError, UserError
 from mlops_assets.home import Home
 from mlops_assets.mounts import warning
 from mlops_assets.wording import counted
@@ -148,7 +148,7 @@ class _Progress:
 def _summarise(
     home: Home, plan: "Plan", summary: "Summary", seconds: float, releases: "tuple[str, ...] | None"
 ) -> None:
-    from mlops_assets.assets.publish import report_path
+    from mlops_assets.store.branches import MAIN
 
     name = plan.graph.contract.name
     if summary.notes:
@@ -167,15 +167,28 @@ def _summarise(
             f"{summary.count('stopped')} not tried, in {counted(summary.runs, 'Dagster run')} and {seconds:.1f} s."
         )
     for release in sorted(releases or plan.releases, reverse=True):  # keys of all cadences sort as text
-        report = report_path(home, name, release, "report.html")
-        if report.is_file():
+        if report := _report(home, plan, release):
             print(f"Report: {report}")
             break
     if summary.outcomes:
-        print(
-            f"Next: mlops-assets status {name} | mlops-assets dev (the graph in the Dagster UI) | "
-            f"mlops-assets run {name}"
-        )
+        command = "mlops-assets" if home.branch == MAIN else f"mlops-assets --branch {shlex.quote(home.branch)}"
+        print(f"Next: {command} status {name} | {command} dev (the graph in the Dagster UI) | {command} run {name}")
+
+
+def _report(home: Home, plan: "Plan", release: str) -> "Path | None":
+    """The report of what a release shows, as the store has it: made here, on another branch or before a rollback."""
+    from mlops_assets.assets.publish import lay_files, report_path
+
+    asset = plan.graph.asset("evaluation_report")
+    head = plan.store.head(plan.branch, asset, release)
+    if head is None:
+        return None
+    try:
+        lay_files(home, plan.store, plan.store.manifest(asset, release, head.manifest))
+    except StoreError:
+        # what stands in the report is purged or damaged, which others have said
+        return None
+    return report_path(home, plan.graph.contract.name, release, "report.html")
 
 
 def _show_refusals(home: Home, plan: "Plan", summary: "Summary") -> None:

@@ -19,20 +19,20 @@ if TYPE_CHECKING:
 
 _SHOWN = 20
 
-_WORDS = {
-    "tombstones": "marks of purges",
-    "values": "values",
-    "deliveries": "delivered files",
-    "attachments": "attachments",
-    "records": "manifests",
-    "trees": "trees",
-    "tags": "tags",
-    "ledgers": "entries of ledgers",
-    "changes": "records of changes",
-    "purges": "records of purges",
-    "branches": "branches",
-    "moves": "records of moves",
-    "heads": "heads",
+_NOUNS = {
+    "tombstones": "purge mark",
+    "values": "value",
+    "deliveries": "delivered file",
+    "attachments": "attachment",
+    "records": "manifest",
+    "trees": "tree",
+    "tags": "tag",
+    "ledgers": "delivery record",
+    "changes": "change record",
+    "purges": "purge record",
+    "branches": "branch",
+    "moves": "move record",
+    "heads": "head",
 }
 
 
@@ -284,11 +284,12 @@ def _say(report: "Report", progress: "_Progress", options: argparse.Namespace, w
     way = "to" if report.verb == "push" else "from"
     print(
         f"{verb} {counted(total.objects, 'file')}, {size(total.bytes)}, {way} {report.remote}{where}; "
-        f"{report.tally.present} were there already."
+        f"{report.tally.present:,} {'was' if report.tally.present == 1 else 'were'} there already."
     )
-    for kind, word in _WORDS.items():
+    for kind, noun in _NOUNS.items():
         if count := report.tally.copied.get(kind):
-            print(f"  {count.objects:>7} {word}, {size(count.bytes)}")
+            number, words = counted(count.objects, noun).split(" ", 1)
+            print(f"  {number:>7} {words}, {size(count.bytes)}")
     if report.tally.purged:
         print(f"  {counted(report.tally.purged, 'file')} erased by purges left out.")
     if report.heads:
@@ -327,8 +328,9 @@ class _Progress:
         now = time.monotonic()
         if self._live and now - self._last > 0.2:  # noqa: PLR2004 - seconds
             self._last = now
+            kinds = counted(0, _NOUNS[kind]).partition(" ")[2]  # of what there is no number
             print(
-                f"\r\x1b[K{objects} files, {size(count)} {self._verb} ({_WORDS.get(kind, kind)})",
+                f"\r\x1b[K{counted(objects, 'file')}, {size(count)} {self._verb} ({kinds})",
                 end="",
                 file=sys.stderr,
                 flush=True,

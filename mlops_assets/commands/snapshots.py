@@ -132,7 +132,8 @@ def _tag(options: argparse.Namespace, home: Home) -> int:
         print(f"- {sentence}")
     print(_code(made))
     if lock:
-        print(f"Its lock is {lock}; keep it in git:\n  git add {lock} && git commit -m {_quoted(made.message)}")
+        message = made.message if made.message.strip() else made.name  # git refuses an empty one
+        print(f"Its lock is {lock}; keep it in git:\n  git add {lock} && git commit -m {_quoted(message)}")
     return 0
 
 

@@ -17,6 +17,7 @@ from mlops_assets.store.names import segment
 from mlops_assets.store.reach import read_purges
 from mlops_assets.store.remotes import Remote
 from mlops_assets.store.store import Store
+from mlops_assets.wording import counted
 
 
 @dataclass
@@ -132,8 +133,8 @@ def copy_erasures(copier: Copier, found: Iterable[Mapping[str, Any]], remote: Re
         if left:
             at = f" --at {remote.name}" if remote else ""
             notes.append(
-                f"The purge {record['id']} came along, and {len(left)} file(s) that it erased in {copier.source} are "
-                f"still in {copier.target}; erase them too with: mlops-assets purge --resume {record['id']}{at}"
+                f"The purge {record['id']} came along. {copier.target} still has {counted(len(left), 'file')} that it "
+                f"erased in {copier.source}; finish it with: mlops-assets purge --resume {record['id']}{at}"
             )
         else:
             copier.small("purges", [f"{name}.done"])

@@ -156,18 +156,18 @@ class _Export:
         told = []
         if self._neutralised:
             told.append(
-                f"{self._neutralised} text cell(s) start with =, +, -, @, a tab or a return and would run as formulas "
-                "in a spreadsheet: they have an apostrophe (') in front; --formulas leaves them as they are."
+                f"An apostrophe (') was put before {counted(self._neutralised, 'text cell')} that a spreadsheet would "
+                "run as a formula (=, +, -, @, a tab or a return comes first); --formulas leaves them as they are."
             )
         if self._not_numbers:
-            told.append(f"{self._not_numbers} number(s) that JSON cannot say (NaN, infinity) are null.")
+            told.append(f"JSON cannot say {counted(self._not_numbers, 'number')} (NaN, infinity): null stands there.")
         for kind, count in sorted(self._copied.items()):
             how = {
                 "estimator": "fitted models in skops' format; load them with skops.io.load",
                 "bytes": "copied byte by byte",
                 "json": "copied as they are stored",
             }[kind]
-            told.append(f"{count} file(s) *{EXTENSIONS[kind]} are no tables: {how}.")
+            told.append(f"Not tables, {counted(count, 'file')} *{EXTENSIONS[kind]}: {how}.")
         return told
 
     def _csv(self, table: "pa.Table") -> Content:

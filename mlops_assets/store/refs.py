@@ -101,7 +101,8 @@ class View:
     def _nothing(self, asset: str, batch: str) -> str:
         shown = self.leaves(asset)
         if not shown:
-            near = difflib.get_close_matches(asset, self.assets(), cutoff=0.4)
+            others = [name for name in self.assets() if name != asset]
+            near = difflib.get_close_matches(asset, others, cutoff=0.4)
             known = f"; near is: {', '.join(near)}" if near else ""
             return f"{self.name} shows nothing of {asset!r}{known}. See all with: mlops-assets show {self.ref}"
         near = difflib.get_close_matches(batch, shown, cutoff=0.4) or sorted(shown)[-1:]
@@ -163,6 +164,7 @@ class _TimeView(View):
             )
         self.branch = branch
         self.moment: datetime = moment
+        self._taken_away: set[str] = set()
 
     def assets(self) -> list[str]:
         return self.store.assets(self.branch)
@@ -192,6 +194,7 @@ class _TimeView(View):
                         later[batch] = move.previous
                 elif not move.to_manifest:
                     found.pop(batch, None)
+                    self._taken_away.add(asset)
                 elif move.to_manifest == tips[batch].manifest:
                     found[batch] = store.leaf(tips[batch])
                 else:
@@ -199,6 +202,14 @@ class _TimeView(View):
             waiting = later
         found.update(_leaves_of(store, asset, manifests))
         return {batch: found[batch] for batch in sorted(found)}
+
+    def _nothing(self, asset: str, batch: str) -> str:
+        if not self.leaves(asset) and asset in self.assets() and asset not in self._taken_away:
+            return (
+                f"{self.name} shows nothing of {asset!r}: nothing of it had been published by then. See all with: "
+                f"mlops-assets show {self.ref}"
+            )
+        return super()._nothing(asset, batch)
 
     def _moves(self, asset: str, ids: Mapping[str, str]) -> Iterator[tuple[str, Move]]:
         paths = [move_path(self.branch, asset, batch, id_) for batch, id_ in ids.items()]

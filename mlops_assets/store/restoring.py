@@ -18,6 +18,7 @@ from mlops_assets.store.heads import Head, Leaf, Move
 from mlops_assets.store.records import manifest_path
 from mlops_assets.store.refs import View, chosen_assets, view
 from mlops_assets.store.store import leaf_of
+from mlops_assets.wording import counted
 
 if TYPE_CHECKING:
     from mlops_assets.store.store import Store
@@ -141,10 +142,7 @@ def plan_rollback(
     source = ""
     for done in range(steps):
         if not now:
-            raise NotStoredError(
-                f"Only {done} thing(s) happened to {', '.join(chosen)} on branch {branch}; before that it showed what "
-                "it was started from."
-            )
+            raise NotStoredError(_exhausted(done, ", ".join(chosen), branch))
         newest = max(now.values(), key=lambda move: (move.when, move.seq))
         source = f"before {_called(newest)}"
         event = _event(newest)
@@ -166,6 +164,16 @@ def plan_rollback(
     plan = Plan(branch, source, tuple(found), tuple(moves))
     _look_at_values(store, plan)
     return plan
+
+
+def _exhausted(done: int, assets: str, branch: str) -> str:
+    """That there is nothing further back, after so many things that happened."""
+    if not done:
+        return f"Nothing happened to {assets} on branch {branch} yet: it shows what it was started from."
+    return (
+        f"Only {counted(done, 'thing')} happened to {assets} on branch {branch}; before that it showed what it was "
+        "started from."
+    )
 
 
 def rollback(

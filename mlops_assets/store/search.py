@@ -57,7 +57,7 @@ class Search:
         # tables with nothing but text would be searched for a column that is misspelt
         if not any(set(self.people.columns).issubset(dict(manifest.schema)) for manifest in keyed):
             raise NotStoredError(
-                f"No asset of {self.dataset} has the column(s) {', '.join(self.people.columns)}: nothing was searched. "
+                f"No asset of {self.dataset} has {' and '.join(self.people.columns)}: nothing was searched. "
                 f"Its tables have: {', '.join(self._columns()) or 'no columns'}."
             )
         self._search_tables(keyed)
@@ -263,8 +263,8 @@ class Search:
         if names:
             more = ", ..." if len(names) > _SHOWN else ""
             yield (
-                f"{len(names)} delivered file(s) that held the person may still lie where they arrived: "
-                f"{', '.join(names[:_SHOWN])}{more}. Take the rows out of them, or delete them."
+                f"Where files arrive, {counted(len(names), 'delivered file')} that held the person may still lie: "
+                f"{', '.join(names[:_SHOWN])}{more}. Take the rows out there, or delete the whole."
             )
         yield from self._published()
         for remote in remotes(self.store):
@@ -311,6 +311,7 @@ class Search:
         facts = dict(manifest.facts)
         if facts.get("rows") == manifest.rows:
             facts["rows"] = stored.rows
+        rows = int(mask.sum())
         made = replace(
             manifest,
             version=stored.version,
@@ -320,8 +321,8 @@ class Search:
             columns=stored.columns,
             inputs=tuple(_replaced_input(item, new) for item in manifest.inputs),
             recipe=f"purged-{plan.id}",
-            facts={**facts, "purged": {"purge": plan.id, "replaces": manifest.id, "rows": int(mask.sum())}},
-            sentences=(f"{int(mask.sum())} row(s) were erased by purge {plan.id}.",),
+            facts={**facts, "purged": {"purge": plan.id, "replaces": manifest.id, "rows": rows}},
+            sentences=(f"Purge {plan.id} erased {counted(rows, 'row')}.",),
             attachments={},
             run_id=f"purge-{plan.id}",
             who=plan.who,
@@ -337,8 +338,8 @@ class Search:
         late = {record_id(entry.path.rpartition("/")[2]) for entry in entries} - known
         if late:
             yield (
-                f"{len(late)} version(s) were recorded while the purge ran and were not searched: run the same purge "
-                f"again."
+                f"While the purge ran, others recorded {counted(len(late), 'version')}, in which nothing was searched: "
+                "run the same purge again."
             )
 
     def _in_order(self) -> Iterator[Manifest]:

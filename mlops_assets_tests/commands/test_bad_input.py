@@ -287,7 +287,7 @@ WRONG = {
     "checkout v1 dev": r"There is a branch 'dev' already",
     "--branch dev restore v1": r"The branch dev is protected: it moves by merges only",
     "rollback shop/cleaned --steps 0": r"A rollback takes back at least one step, not 0",
-    "rollback shop/cleaned --steps 99": r"Only \d+ thing\(s\) happened to shop/cleaned on branch main",
+    "rollback shop/cleaned --steps 99": r"Only \d+ things? happened to shop/cleaned on branch main",
     "export v1 {home}": r"is not empty and was not made by export \(it has no EXPORT.json\)",
     "branch dev": r"There is a branch 'dev' already",
     "branch v1": r"'v1' is the name of a tag, and a branch of that name could not be told from it",

@@ -66,7 +66,7 @@ def test_there_is_no_store_yet(run: Run) -> None:
 def test_verify(run: Run, store: Store, capsys: pytest.CaptureFixture[str]) -> None:
     assert run("verify") == 0
     out = capsys.readouterr().out
-    assert out.startswith(f"{store.backend.url}: 3 heads, 3 trees, 1 tags, 1 branches, ")
+    assert out.startswith(f"{store.backend.url}: 3 heads, 3 trees, 1 tag, 1 branch, ")
     assert "3 manifests, 3 values, 2 files, " in out
     assert out.endswith("Everything is sound.\n")
     assert run("verify", "--content", "--json", "--asset", "shop") == 0

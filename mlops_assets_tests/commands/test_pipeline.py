@@ -59,3 +59,16 @@ def test_a_batch_that_cannot_be_is_not_delivered(supplied: Shop) -> None:
 def test_one_current_version_is_one(built: Shop) -> None:
     said = built.called("run", "visits", "--select", "split_report").text
     assert said.startswith("visits: nothing to do, 1 version is current (")
+
+
+def test_what_to_type_next_is_of_the_same_branch(shop: Shop) -> None:
+    shop.change("maximum: 600", "maximum: 601")
+    words = ("run", "visits", "--partition", DAYS[0], "--select")
+    said = shop.called(*words, "raw/visits").text.splitlines()[-1]
+    assert said.startswith("Next: mlops-assets status visits | mlops-assets dev (")
+    assert shop.called("branch", "dev").code == 0
+    said = shop.called("--branch", "dev", *words, "cleaned").text.splitlines()[-1]
+    assert said == (
+        "Next: mlops-assets --branch dev status visits | mlops-assets --branch dev dev (the graph in the Dagster UI) | "
+        "mlops-assets --branch dev run visits"
+    )

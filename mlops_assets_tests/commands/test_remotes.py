@@ -11,7 +11,7 @@ from mlops_assets.assets.unreported import marked
 from mlops_assets.commands import remotes
 from mlops_assets.errors import ConflictError, NotStoredError, StoreError, UserError
 from mlops_assets.home import Home
-from mlops_assets.store import Store
+from mlops_assets.store import Store, snapshots
 from mlops_assets.store.remotes import add_remote
 from mlops_assets_tests.doors import typed
 from mlops_assets_tests.store.copies import CLEANED, DAYS, RAW, commit, sound, stocked
@@ -93,6 +93,26 @@ def test_push_says_what_it_would_send_and_sent(
     ]
     assert run("push", "--all") == 0
     del store
+
+
+def test_one_of_a_kind_is_said_as_one(
+    run: Run, store: Store, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    snapshots.tag(store, "v1", "shop", "main")
+    run("remote", "add", "backup", str(tmp_path / "remote"))
+    capsys.readouterr()
+    monkeypatch.setattr("sys.stderr.isatty", lambda: True)
+    assert run("push", "--tag", "v1") == 0
+    said, progress = capsys.readouterr()
+    assert any(line.startswith("        1 tag, ") for line in said.splitlines())
+    assert progress.startswith("\r\x1b[K1 file, ")
+    assert run("push") == 0
+    commit(store, CLEANED, DAYS[0], "changed")
+    capsys.readouterr()
+    assert run("push") == 0
+    said = capsys.readouterr().out
+    for words in ("1 value", "1 manifest", "1 move record", "1 head"):
+        assert f"\n        {words}, " in said
 
 
 def test_heads_that_are_ahead_over_there(

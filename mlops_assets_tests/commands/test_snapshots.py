@@ -84,6 +84,12 @@ def git(root: Path, *words: str, code: int = 0) -> str:
     return done.stdout + done.stderr
 
 
+@pytest.mark.parametrize("empty", ["", " "])
+def test_what_a_tag_without_a_message_says_to_type_is_taken_by_git(place: Place, empty: str) -> None:
+    said = place.call("tag", "v1", "flights", "-m", empty)
+    assert said.splitlines()[-1] == f"  git add {place.lock} && git commit -m v1"
+
+
 def test_tag_writes_the_lock_and_says_what_is_next(place: Place) -> None:
     (place.root / "run.json").write_text('{"seed": 7}')
     dbt = place.lock.parent / "dbt"
@@ -251,7 +257,7 @@ def test_rollback_of_one_batch(place: Place) -> None:
     assert answer["done"] is True
     assert answer["skipped"] == []
     assert place.shown() == before
-    assert "Only 5 thing(s) happened to flights/cleaned" in place.call("rollback", CLEANED, "--steps", "9", code=1)
+    assert "Only 5 things happened to flights/cleaned" in place.call("rollback", CLEANED, "--steps", "9", code=1)
     protect(place.store, "main")
     assert "--protected" in place.call("rollback", CLEANED, code=1)
     place.call("rollback", CLEANED, "--protected")
@@ -265,7 +271,7 @@ def test_export_writes_files_and_says_what_it_changed(place: Place) -> None:
     target = place.root / "out"
     said = place.call("export", "v1", "out", "--asset", "flights/odd")
     assert said.splitlines()[0].endswith(f", of tag v1 in {target}.")
-    assert "Note: 1 text cell(s) start with =" in said
+    assert "Note: An apostrophe (') was put before 1 text cell that a spreadsheet would run as a formula" in said
     assert (target / "flights" / "odd" / "x.csv").read_text() == '"a"\n"\'=1"\n"b"\n'
     answer = place.answer("export", "v1", "out", "--format", "parquet", "--partition", "x", "--formulas")
     assert (answer["files"], answer["removed"]) == ({"flights/odd": {"x": "flights/odd/x.parquet"}}, 1)

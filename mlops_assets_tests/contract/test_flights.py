@@ -73,7 +73,8 @@ def test_deliver_through_a_month(tmp_path: Path, deliver: Callable[..., list[Pat
     with pytest.raises(FileExistsError) as caught:
         deliver(landing, "2013-03")
     assert str(caught.value) == (
-        f"{landing} has other content in weather_2013-01.csv; move the files away, or deliver with overwrite=True."
+        f"{landing} has other content in weather_2013-01.csv; move it away and deliver again (in Python, "
+        "overwrite=True writes over what is there)."
     )
     assert not (landing / "flights_2013-03.csv").exists()
     assert changed in deliver(landing, "2013-02", overwrite=True)

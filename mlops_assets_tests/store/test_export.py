@@ -108,7 +108,7 @@ def test_json_has_a_row_a_line(store: Store, tmp_path: Path) -> None:
         "nan": None,
     }
     assert "Zürich" in line
-    assert done.notes == ["2 number(s) that JSON cannot say (NaN, infinity) are null."]
+    assert done.notes == ["JSON cannot say 2 numbers (NaN, infinity): null stands there."]
 
 
 def test_csv_of_everything_a_table_can_hold(store: Store, tmp_path: Path) -> None:
@@ -154,8 +154,9 @@ def test_text_that_a_spreadsheet_would_run(store: Store, tmp_path: Path) -> None
     assert [row[0] for row in rows[1:]] == ["'=1+1", "'+1", "'-1", "'@x", "'\tx", "'\rx", "a=b", "", ""]
     assert [row[1] for row in rows[1:]] == [str(number) for number in range(-4, 5)], "numbers run nothing"
     assert len(done.notes) == 1
-    assert done.notes[0].startswith("7 text cell(s) start with =, +, -, @, a tab or a return and would run as formulas")
-    assert "they have an apostrophe (') in front; --formulas leaves them as they are." in done.notes[0]
+    assert done.notes[0].startswith(
+        "An apostrophe (') was put before 7 text cells that a spreadsheet would run as a formula"
+    )
     done = export(store, view(store, "main"), tmp_path / "plain", assets=[asset], formulas=True)
     rows = cells(tmp_path / "plain" / done.files[asset]["x"])
     assert [row[0] for row in rows] == ["=cmd()", *[text or "" for text in risky]]
@@ -171,9 +172,16 @@ def test_what_is_no_table_is_copied(store: Store, tmp_path: Path) -> None:
     assert (tmp_path / "out/flights/report/b.bin").read_bytes() == b"<html>"
     assert (tmp_path / "out/flights/model/a.skops").stat().st_size > 0
     assert done.notes == [
-        "1 file(s) *.bin are no tables: copied byte by byte.",
-        "1 file(s) *.skops are no tables: fitted models in skops' format; load them with skops.io.load.",
-        "1 file(s) *.json are no tables: copied as they are stored.",
+        "Not tables, 1 file *.bin: copied byte by byte.",
+        "Not tables, 1 file *.skops: fitted models in skops' format; load them with skops.io.load.",
+        "Not tables, 1 file *.json: copied as they are stored.",
+    ]
+    store.commit("main", REPORT, "c", "json", {"auc": 0.8})
+    store.commit("main", MODEL, "b", "estimator", {"a": [2]})
+    done = export(store, view(store, "main"), tmp_path / "more", assets=[REPORT, MODEL])
+    assert done.notes[1:] == [
+        "Not tables, 2 files *.skops: fitted models in skops' format; load them with skops.io.load.",
+        "Not tables, 2 files *.json: copied as they are stored.",
     ]
 
 

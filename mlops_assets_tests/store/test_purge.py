@@ -132,7 +132,7 @@ def test_moves_say_that_it_was_a_purge_and_inputs_follow(store: Store) -> None:
     raw = store.head("main", RAW, BATCH)
     assert raw
     assert [item.manifest for item in cleaned.inputs] == [raw.manifest]
-    assert (cleaned.attachments, cleaned.sentences) == ({}, (f"1 row(s) were erased by purge {done.id}.",))
+    assert (cleaned.attachments, cleaned.sentences) == ({}, (f"Purge {done.id} erased 1 row.",))
     assert sorted(done.moved) == [
         f"shop/{stage}[{BATCH}] on branch main" for stage in ("cleaned", "raw/visits", "splits")
     ]
@@ -356,7 +356,7 @@ def test_delivered_parquet(tmp_path: Path) -> None:
             [{"persona": "1"}],
             BASIS,
             NotStoredError,
-            r"No asset of shop has the column\(s\) persona: .* have: paid, person",
+            r"No asset of shop has persona: .* have: paid, person",
         ),
     ],
 )
@@ -373,8 +373,10 @@ def test_requests_that_cannot_be(
 def test_a_misspelt_column_is_refused_beside_tables_that_hold_records_as_text(store: Store) -> None:
     commit(store, CLEANED, BATCH, pa.table({"person": [KEY], "_text": [f"{KEY};1"]}))
     before = contents(store)
-    with pytest.raises(NotStoredError, match=r"No asset of shop has the column\(s\) persona: nothing was searched"):
+    with pytest.raises(NotStoredError, match=r"No asset of shop has persona: nothing was searched"):
         purge(store, "shop", [{"persona": str(KEY)}], basis=BASIS, dry=False, texts=("_text",))
+    with pytest.raises(NotStoredError, match=r"No asset of shop has day and persona: nothing was searched"):
+        purge(store, "shop", [{"day": "1", "persona": str(KEY)}], basis=BASIS, dry=False, texts=("_text",))
     assert contents(store) == before
 
 
@@ -418,7 +420,7 @@ def test_versions_that_come_while_it_runs_are_told(store: Store) -> None:
         settle()
 
     store.backend.settle = somebody_delivers  # type: ignore[method-assign]
-    assert "1 version(s) were recorded while the purge ran" in erase(store).doubts[-1]
+    assert "While the purge ran, others recorded 1 version, in which nothing was searched: " in erase(store).doubts[-1]
     store.backend.settle = settle  # type: ignore[method-assign]
     again = erase(store)
     assert [item.batch for item in again.replaced] == ["2024-02"]
@@ -433,7 +435,8 @@ def test_copies_out_of_reach_are_named(store: Store, tmp_path: Path) -> None:
     (store.root / f"data/{CLEANED}/_delta_log").mkdir()
     (store.root / f"data/{CLEANED}/_delta_log/0.json").write_text("{}")
     told = " ".join(erase(store, dry=True).out_of_reach)
-    assert f"landing/visits_{BATCH}.csv" in told
+    assert "Where files arrive, 1 delivered file that held the person may still lie: " in told
+    assert f"landing/visits_{BATCH}.csv. Take the rows out there, or delete the whole." in told
     assert f"{CLEANED} was published as a Delta table" in told
     assert "The remote backup" in told
     assert "Exports" in told

@@ -88,6 +88,17 @@ def test_a_tag_is_what_it_was(store: Store) -> None:
         shown.manifest("flights/clean", "2013-01")
 
 
+def test_what_shows_nothing_is_not_near_itself(store: Store) -> None:
+    head = store.commit("main", "flights/features", "2013-01", "json", 1)
+    put(store, 1)
+    store.move("main", CLEANED, "2013-01", None, store.head("main", CLEANED, "2013-01"))
+    assert head
+    with pytest.raises(
+        NotStoredError, match=r"^branch main shows nothing of 'flights/cleaned'; near is: flights/features\. See all"
+    ):
+        view(store, "main").manifest(CLEANED, "2013-01")
+
+
 def test_naming_a_tag_or_branch_reads_little(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     put(store, 1)
     tag(store, "v1", "flights", "main")
@@ -142,6 +153,24 @@ def test_a_branch_at_a_moment(store: Store, clock: list[str]) -> None:
     assert (shown.kind, shown.name) == ("time", "branch main at 2026-02-01T00:00:00+00:00")
     assert view(store, shown.ref).leaves(CLEANED) == shown.leaves(CLEANED)
     assert shown.manifest(CLEANED, "2013-02").version == other.version
+    with pytest.raises(NotStoredError) as caught:
+        view(store, "main@2025-12-31").manifest(CLEANED, "2013-02")
+    assert str(caught.value) == (
+        "branch main at 2025-12-31T00:00:00+00:00 shows nothing of 'flights/cleaned': nothing of it had been published "
+        "by then. See all with: mlops-assets show main@2025-12-31T00:00:00+00:00"
+    )
+    with pytest.raises(NotStoredError, match=r"shows nothing of 'flights/clean'; near is: flights/cleaned\. See all"):
+        view(store, "main@2025-12-31").manifest("flights/clean", "2013-02")
+
+
+def test_what_was_taken_away_had_been_published(store: Store, clock: list[str]) -> None:
+    head = put(store, 1)
+    clock.append("2026-02-01T00:00:00.000+00:00")
+    store.move("main", CLEANED, "2013-01", None, head)
+    clock.append("2026-03-01T00:00:00.000+00:00")
+    put(store, 2)
+    with pytest.raises(NotStoredError, match=r"shows nothing of 'flights/cleaned'\. See all with: "):
+        view(store, "main@2026-02-15").manifest(CLEANED, "2013-01")
 
 
 def test_a_moment_of_a_branch_that_starts_from_something(store: Store, clock: list[str]) -> None:

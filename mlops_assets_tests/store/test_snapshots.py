@@ -608,7 +608,7 @@ def test_rollback_takes_back_the_last_move_of_a_head(store: Store) -> None:
     rollback(store, "main", [CLEANED], ["2013-01"], steps=5)
     assert "2013-01" not in shown(store)
     assert len(store.moves("main", CLEANED, "2013-01")) == 6, "nothing was deleted"
-    with saying(NotStoredError, text=r"^Only 6 thing\(s\) happened to flights/cleaned on branch main; before that it"):
+    with saying(NotStoredError, text=r"^Only 6 things happened to flights/cleaned on branch main; before that it"):
         rollback(store, "main", [CLEANED], ["2013-01"], steps=7)
     with saying(StoreError, text="A rollback takes back at least one step, not 0"):
         rollback(store, "main", [CLEANED], steps=0)
@@ -639,8 +639,10 @@ def test_rollback_of_a_branch_ends_at_what_it_started_from(store: Store) -> None
 
     fill(store)
     create_branch(store, "dev")
-    with saying(NotStoredError, text=r"^Only 0 thing\(s\) happened to flights/cleaned on branch dev; before that it"):
+    with saying(NotStoredError, text=r"^Nothing happened to flights/cleaned on branch dev yet: it shows what it was"):
         rollback(store, "dev", [CLEANED])
     put(store, CLEANED, "2013-01", "dev", branch="dev")
+    with saying(NotStoredError, text=r"^Only 1 thing happened to flights/cleaned on branch dev; before that it"):
+        rollback(store, "dev", [CLEANED], steps=2)
     rollback(store, "dev", [CLEANED])
     assert shown(store, "dev") == shown(store)
