@@ -12,7 +12,7 @@ what is kept        ``bulk``, ``digest``, ``formats``, ``manifest``, ``heads``, 
                     ``tags``, ``values``
 keeping it          ``records``, ``blobs``, ``cache``, ``listing``, ``notes``, ``store``, ``deliveries``
 seeing a state      ``freezing``, ``inputs``, ``refs``, ``rowdiff``, ``reading``
-moving heads        ``changes``, ``branching``, ``ancestry``, ``merging``, ``restoring``, ``reverting``
+moving heads        ``reviving``, ``changes``, ``branching``, ``ancestry``, ``merging``, ``restoring``, ``reverting``
 snapshots           ``lock``, ``export``, ``snapshots``
 questions           ``history``, ``diff``, ``remembered``, ``targets``, ``behind``, ``lineage``, ``picture``
 who stands on what  ``remotes``, ``reach``, ``erasure``

@@ -20,6 +20,7 @@ from mlops_assets.store.changes import open_changes, told
 from mlops_assets.store.digest import bytes_digest, sealed_json
 from mlops_assets.store.freezing import freeze
 from mlops_assets.store.names import segment, version_name
+from mlops_assets.store.reviving import Past, keep_from_gc, look_at_values
 from mlops_assets.store.store import Store, account, branch_path, now, protection_path
 from mlops_assets.store.tags import read_tag, tag_path
 
@@ -34,7 +35,8 @@ def create_branch(
 
     With None as ``source_ref`` it shows nothing yet. Copies neither data nor heads. Raises ``StoreError`` for a name
     that a branch cannot have or that is taken by a branch or tag, or that would mix a sample and whole data (see
-    ``refuse_mixing``), ``NotStoredError`` for an unknown source, ``ConflictError`` for one that does not stand still.
+    ``refuse_mixing``), ``NotStoredError`` for an unknown source, ``ConflictError`` for one that does not stand still,
+    and as ``Store.check`` where a version that was shown at a moment has lost its value.
     """
     _check_name(store, name)
     view = None if source_ref is None else refs.view(store, source_ref, current)
@@ -46,6 +48,10 @@ def create_branch(
     if view:
         refuse_mixing(store, view, name)
     base = _base(store, view) if view else {}
+    if view and view.moment:
+        past = _past(store, view)
+        look_at_values(store, past)
+        keep_from_gc(store, past)
     branch = Branch(
         name=name,
         base=base,
@@ -187,6 +193,18 @@ def _base(store: Store, view: refs.View) -> dict[str, str]:
             # written again where it is known: that makes it young, so that gc spares it until the branch names it
             base[asset] = store.write_tree(asset, leaves)
     return base
+
+
+def _past(store: Store, view: refs.View) -> list[Past]:
+    """What a branch showed at a moment and shows no more: of that gc may have taken values."""
+    now = view.ref.rpartition("@")[0]
+    found: list[Past] = []
+    for asset in view.assets():
+        shown = store.leaves(now, asset).by_name("manifest")
+        found += [
+            (asset, batch, leaf) for batch, leaf in view.leaves(asset).items() if shown.get(batch) != leaf.manifest
+        ]
+    return found
 
 
 def _heads_of(name: str) -> str:

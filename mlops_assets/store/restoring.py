@@ -8,15 +8,13 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from mlops_assets.errors import CorruptError, NotStoredError, StoreError
+from mlops_assets.errors import NotStoredError, StoreError
 from mlops_assets.store import changes
-from mlops_assets.store.blobs import blob_path
 from mlops_assets.store.branching import refuse_mixing
 from mlops_assets.store.changes import Change, Step
-from mlops_assets.store.formats import FROM_ANOTHER
 from mlops_assets.store.heads import Head, Leaf, Move
-from mlops_assets.store.records import manifest_path
 from mlops_assets.store.refs import View, chosen_assets, view
+from mlops_assets.store.reviving import Past, keep_from_gc, look_at_values
 from mlops_assets.store.store import leaf_of
 from mlops_assets.wording import counted
 
@@ -53,6 +51,11 @@ class Plan:
     moves: tuple[Going, ...]
     rooted: bool = field(default=False, repr=False)
     """Whether a tag or branch keeps from gc what the heads go to."""
+
+    @property
+    def past(self) -> list[Past]:
+        """What heads would show."""
+        return [(step.asset, step.batch, step.to) for step in self.steps if step.to]
 
 
 def plan_restore(
@@ -95,7 +98,7 @@ def plan_restore(
             f"{', '.join(chosen)}."
         )
     plan = Plan(branch, shown.name, tuple(steps), tuple(moves), rooted=shown.kind in {"branch", "tag", "remote"})
-    _look_at_values(store, plan)
+    look_at_values(store, plan.past)
     return plan
 
 
@@ -162,7 +165,7 @@ def plan_rollback(
             found.append(Step.of(asset, batch, head, leaf))
             moves.append(_going(asset, batch, head, leaf))
     plan = Plan(branch, source, tuple(found), tuple(moves))
-    _look_at_values(store, plan)
+    look_at_values(store, plan.past)
     return plan
 
 
@@ -199,7 +202,7 @@ def rollback(
 def carry_out(store: "Store", plan: Plan, *, message: str = "", who: str = "", protected: bool = False) -> Change:
     """Do what a plan says; raises as ``restore``."""
     if not plan.rooted:
-        _keep_from_gc(store, plan)
+        keep_from_gc(store, plan.past)
     return changes.apply(
         store,
         plan.branch,
@@ -251,25 +254,3 @@ def _called(move: Move) -> str:
         return f"the {what} {move.origin['change']} of {move.who}"
     run = f" in run {move.run_id}" if move.run_id else f" of {move.asset}[{move.batch}]"
     return f"the {what}{run} by {move.who} at {move.when}"
-
-
-def _look_at_values(store: "Store", plan: Plan) -> None:
-    """Raise before anything moves when a version that a head would show has lost its value."""
-    for step in plan.steps:
-        if step.to:
-            found = store.backend.stat(blob_path(step.asset, step.batch, step.to.version, step.to.kind))
-            if found is None or found.size != step.to.size:
-                store.check(store.manifest(step.asset, step.batch, step.to.manifest))
-
-
-def _keep_from_gc(store: "Store", plan: Plan) -> None:
-    """Make young again what nothing but the history of moves may name: gc takes only what is old."""
-    for step in plan.steps:
-        if step.to:
-            for path in (
-                blob_path(step.asset, step.batch, step.to.version, step.to.kind),
-                manifest_path(step.asset, step.batch, step.to.manifest),
-            ):
-                with store.backend.hold(path):
-                    if not store.backend.touch(path):
-                        raise CorruptError(f"The file {store.where(path)} is lost; {FROM_ANOTHER}.")

@@ -7,6 +7,7 @@ to what a tag or a moment showed (``snapshots.restore``).
 from mlops_assets.errors import ConflictError, NotStoredError, StoreError
 from mlops_assets.store.changes import Change, Step, apply, made, open_changes, read_change, told
 from mlops_assets.store.heads import Head, Leaf, Move
+from mlops_assets.store.reviving import keep_from_gc
 from mlops_assets.store.store import Store, leaf_of
 
 _SHOWN = 20
@@ -56,6 +57,7 @@ def revert(
         raise NotStoredError(
             f"There is nothing to take back of {source} on branch {branch}: no head stands where it led."
         )
+    keep_from_gc(store, [(step.asset, step.batch, step.to) for step in steps if step.to])
     return apply(
         store,
         branch,

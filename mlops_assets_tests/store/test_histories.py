@@ -363,7 +363,10 @@ class Machine(RuleBasedStateMachine):
         def apply(pair: Pair) -> None:
             pair.here.start(name, nodes)
 
-        self.do(Action("branch", lambda machine: create_branch(machine.store, name, f"{of}@{moment}"), apply), kill)
+        def run(machine: Machine) -> object:
+            return create_branch(machine.store, name, f"{of}@{moment}")
+
+        self.do(Action("branch", run, apply, needs=Branch(nodes).shown), kill)
 
     @rule(name=st.sampled_from(BRANCHES), kill=kills)
     def remove(self, name: str, kill: int | None) -> None:
